@@ -1,0 +1,1 @@
+//! Makes the public registry's tags equal Koji's and Bodhi's truth.

@@ -1,0 +1,1 @@
+//! One HTTP client: time-outs, one retry loop, Retry-After, limits, redacted errors.

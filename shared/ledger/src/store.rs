@@ -1,0 +1,76 @@
+//! The small trait behind which the embedded database stands.
+
+use std::{io, path::PathBuf};
+
+use flatbus_base::{Remediable, Remedy};
+use futures::future::BoxFuture;
+
+/// Puts and deletes that become durable together or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch(pub Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+/// One record: its key and its value.
+pub type Record = (Vec<u8>, Vec<u8>);
+
+/// An ordered map of bytes with one atomic, durable batch.
+pub trait Store: Send + Sync + 'static {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Records whose key starts with `prefix` and is greater than `after` (if given), in order, at most `limit`.
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError>;
+    /// Applies the batch. Answers once it is durable; an answer of `Ok` survives `kill -9` and a power cut. Batches
+    /// become visible and durable in the order of the calls.
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<(), StoreError>>;
+    /// Size on disk in bytes, as far as known.
+    fn disk_bytes(&self) -> u64;
+}
+
+/// What can go wrong in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No space left: nothing was written; free some and it goes on by itself.
+    #[error("no space left for the ledger in {}: free some, nothing is lost meanwhile", path.display())]
+    Full {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// The files are damaged.
+    #[error("the ledger in {} is corrupt: {what}", path.display())]
+    Corrupt {
+        /// The store's folder.
+        path: PathBuf,
+        /// What the database said.
+        what: String,
+    },
+    /// Another process has it open.
+    #[error("the ledger in {} is in use by another process; use the running unit's socket instead", path.display())]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// Reading or writing failed.
+    #[error("reading or writing the ledger in {}: {source}", path.display())]
+    Io {
+        /// The store's folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder is on a network file system, where locks and syncs don't hold.
+    #[error("{} is on a network file system ({kind}): put the ledger on a local disk, or set allow_network_fs", path.display())]
+    NetworkFs {
+        /// The store's folder.
+        path: PathBuf,
+        /// The file system's name.
+        kind: String,
+    },
+}
+
+impl Remediable for StoreError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Full { .. } | Self::Io { .. } | Self::Locked { .. } => Remedy::Retry,
+            Self::Corrupt { .. } | Self::NetworkFs { .. } => Remedy::Fatal,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The only loop: dispatch, lanes, retry, drain, survey, configuration, the socket.
