@@ -3,5 +3,8 @@
 //! Answers are facts of the moment they were read. Nothing here decides what to do with them.
 
 pub mod bodhi;
+mod error;
 pub mod koji;
 pub mod quay;
+
+pub use error::Error;
