@@ -1,0 +1,142 @@
+//! What is sent: bytes that can be sent again, or a stream that can't.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
+
+/// Pieces of a body in memory handed to the connection at once, in bytes: small enough that progress shows on a slow line.
+const PIECE_BYTES_MAX: usize = 256 << 10;
+
+/// A request's body.
+#[derive(Default)]
+pub struct Body(Kind);
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Memory(Vec<Bytes>),
+    Stream {
+        size: Option<u64>,
+        chunks: BoxStream<'static, Result<Bytes, String>>,
+    },
+}
+
+impl Body {
+    /// Pieces that are sent one after the other, without being joined in memory.
+    pub fn pieces(pieces: Vec<Bytes>) -> Self {
+        if pieces.iter().all(Bytes::is_empty) { Self::default() } else { Self(Kind::Memory(pieces)) }
+    }
+
+    /// A stream of `size` bytes where that is known. Such a request is tried once: only its maker can make it again.
+    pub fn stream(size: Option<u64>, chunks: BoxStream<'static, Result<Bytes, String>>) -> Self {
+        Self(Kind::Stream { size, chunks })
+    }
+
+    /// The same body again, if it can be sent again.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match &self.0 {
+            Kind::Empty => Some(Self(Kind::Empty)),
+            Kind::Memory(pieces) => Some(Self(Kind::Memory(pieces.clone()))),
+            Kind::Stream { .. } => None,
+        }
+    }
+
+    /// What is put on the wire, its size where known, and a counter that rises while it goes out.
+    pub(crate) fn wire(self) -> (Option<reqwest::Body>, Option<u64>, Progress) {
+        let progress = Progress::default();
+        match self.0 {
+            Kind::Empty => (None, Some(0), progress),
+            Kind::Memory(pieces) => {
+                let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+                (Some(memory(pieces, &progress)), Some(size), progress)
+            }
+            Kind::Stream { size, chunks } => {
+                let body = reqwest::Body::wrap_stream(Counted { chunks, progress: progress.clone() });
+                (Some(body), size, progress)
+            }
+        }
+    }
+}
+
+fn memory(mut pieces: Vec<Bytes>, progress: &Progress) -> reqwest::Body {
+    if pieces.len() == 1 && pieces[0].len() <= PIECE_BYTES_MAX {
+        return reqwest::Body::from(pieces.remove(0));
+    }
+    let chunks = stream::iter(pieces.into_iter().flat_map(split)).map(Ok).boxed();
+    reqwest::Body::wrap_stream(Counted { chunks, progress: progress.clone() })
+}
+
+fn split(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || (!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(PIECE_BYTES_MAX))))
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::pieces(vec![bytes])
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from(Bytes::from(bytes))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::from(Bytes::from(text))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Empty => f.write_str("Body(empty)"),
+            Kind::Memory(pieces) => write!(f, "Body({} bytes)", pieces.iter().map(Bytes::len).sum::<usize>()),
+            Kind::Stream { size, .. } => write!(f, "Body(stream of {size:?} bytes)"),
+        }
+    }
+}
+
+/// Rises whenever the connection takes a piece of the body.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(crate) fn seen(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct Counted {
+    chunks: BoxStream<'static, Result<Bytes, String>>,
+    progress: Progress,
+}
+
+impl Stream for Counted {
+    type Item = Result<Bytes, SourceEnded>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = std::task::ready!(self.chunks.poll_next_unpin(cx));
+        self.progress.0.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(item.map(|item| item.map_err(SourceEnded)))
+    }
+}
+
+/// The body to be sent gave out; tells it apart from a broken connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SourceEnded(pub(crate) String);
