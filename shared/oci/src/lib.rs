@@ -2,6 +2,10 @@
 //!
 //! Every request goes through `flatbus-http`. Nothing here knows Koji, Bodhi, messages or the ledger.
 
+mod error;
+pub mod name;
 mod registry;
 
+pub use error::Error;
+pub use name::{Digest, ImageRef, NameError, Reference, Repository, Tag};
 pub use registry::*;

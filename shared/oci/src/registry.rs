@@ -74,25 +74,72 @@ pub trait Registry: Send + Sync + 'static {
     /// Host and port as an image reference names it: `quay.io`, `127.0.0.1:5000`.
     fn host(&self) -> &str;
     /// The manifest, or `None` where the repository or manifest is unknown. Asked with every manifest media type.
-    async fn manifest_get(&self, repository: &Repository, reference: &Reference) -> Result<Option<Manifest>, Error>;
+    async fn manifest_get(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Option<Manifest>, Error>;
     /// Digest and size of a manifest, or `None`.
-    async fn manifest_head(&self, repository: &Repository, reference: &Reference) -> Result<Option<ManifestHead>, Error>;
+    async fn manifest_head(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Option<ManifestHead>, Error>;
     /// Puts raw bytes under a tag or digest. The registry's digest is compared with ours.
-    async fn manifest_put(&self, repository: &Repository, reference: &Reference, manifest: &Manifest) -> Result<(), Error>;
+    async fn manifest_put(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        manifest: &Manifest,
+    ) -> Result<(), Error>;
     /// Size in bytes of a blob that the repository holds, or `None`.
     async fn blob_head(&self, repository: &Repository, digest: &Digest) -> Result<Option<u64>, Error>;
     /// A blob's bytes from `offset` on; redirects to a CDN are followed without credentials.
-    async fn blob_get(&self, repository: &Repository, digest: &Digest, offset: u64) -> Result<BlobStream, Error>;
+    async fn blob_get(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        offset: u64,
+    ) -> Result<BlobStream, Error>;
     /// Begins an upload.
     async fn upload_begin(&self, repository: &Repository) -> Result<Upload, Error>;
     /// Asks the registry to take a blob over from another repository of its own.
-    async fn mount(&self, repository: &Repository, digest: &Digest, from: &Repository) -> Result<Mounted, Error>;
+    async fn mount(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        from: &Repository,
+    ) -> Result<Mounted, Error>;
     /// Sends one chunk that starts at `offset`; the upload moves to the answered location.
-    async fn upload_patch(&self, repository: &Repository, upload: &mut Upload, offset: u64, chunk: Bytes) -> Result<(), Error>;
+    async fn upload_patch(
+        &self,
+        repository: &Repository,
+        upload: &mut Upload,
+        offset: u64,
+        chunk: Bytes,
+    ) -> Result<(), Error>;
+    /// Sends everything from `offset` to the blob's end (at `size`, where known) in one request, without holding it in
+    /// memory. An error of `chunks` breaks the request off. What arrived before a failure is told by
+    /// [`Self::upload_status`].
+    async fn upload_stream(
+        &self,
+        repository: &Repository,
+        upload: &mut Upload,
+        offset: u64,
+        size: Option<u64>,
+        chunks: BoxStream<'static, Result<Bytes, String>>,
+    ) -> Result<(), Error>;
     /// How many bytes the registry holds of this upload; `None` where it no longer knows the upload.
-    async fn upload_status(&self, repository: &Repository, upload: &mut Upload) -> Result<Option<u64>, Error>;
+    async fn upload_status(&self, repository: &Repository, upload: &mut Upload)
+    -> Result<Option<u64>, Error>;
     /// Ends an upload, with the last bytes if any. The registry verifies the digest.
-    async fn upload_put(&self, repository: &Repository, upload: Upload, digest: &Digest, last: Option<(u64, Bytes)>) -> Result<(), Error>;
+    async fn upload_put(
+        &self,
+        repository: &Repository,
+        upload: Upload,
+        digest: &Digest,
+        last: Option<(u64, Bytes)>,
+    ) -> Result<(), Error>;
     /// Gives an upload up. Best effort.
     async fn upload_cancel(&self, repository: &Repository, upload: Upload);
     /// Every tag, all pages; empty where the repository is unknown. Expensive on quay: never polled.
