@@ -3,9 +3,12 @@
 //! Every request goes through `flatbus-http`. Nothing here knows Koji, Bodhi, messages or the ledger.
 
 mod error;
+pub mod manifest;
+pub mod memory;
 pub mod name;
 mod registry;
 
 pub use error::Error;
+pub use memory::MemoryRegistry;
 pub use name::{Digest, ImageRef, NameError, Reference, Repository, Tag};
 pub use registry::*;
