@@ -5,6 +5,13 @@ use jiff::Timestamp;
 
 use crate::Error;
 
+mod api;
+mod listing;
+mod parse;
+
+pub use api::{BodhiApi, BodhiLimits};
+pub(crate) use api::{check_alias, check_names, newest_first};
+
 /// `status` of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
@@ -90,6 +97,13 @@ pub struct Update {
     pub date_pushed: Option<Timestamp>,
 }
 
+impl Update {
+    /// Whether this is an update of Flatpaks; one that lost all its builds is told by its release.
+    pub fn is_flatpak(&self) -> bool {
+        self.builds.first().map_or_else(|| self.release.is_flatpak(), |build| build.kind == "flatpak")
+    }
+}
+
 /// A compose: its updates are being pushed right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compose {
@@ -101,16 +115,40 @@ pub struct Compose {
     pub updates: Vec<String>,
 }
 
-/// What to list. Pages are read to the end before anything is answered; a listing that shifts while it is read is read
-/// again, and one that never holds still is an error: never half an answer.
+/// What to list: updates that fit every part that is given. Pages are read to the end before anything is answered; a
+/// listing that shifts while it is read is read again, and one that never holds still is an error: never half an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpdateQuery {
-    /// Only updates with one of these builds (NVRs).
+    /// Only updates with one of these builds (NVRs); empty for any.
     pub builds: Vec<String>,
-    /// Only updates of these Koji packages.
+    /// Only updates with a build of one of these Koji packages; empty for any.
     pub packages: Vec<String>,
-    /// Only updates changed since.
+    /// Only updates submitted, edited or pushed since. Bodhi's own `modified_since` knows edits alone (`date_modified` of
+    /// an update that nobody edited is null), so three listings are put together. No date tells of an update that was
+    /// unpushed or made obsolete: only a listing without this part shows those.
     pub modified_since: Option<Timestamp>,
+}
+
+impl UpdateQuery {
+    /// Whether the update is one that is asked for.
+    pub fn admits(&self, update: &Update) -> bool {
+        let of_builds = |nvr: &str| self.builds.is_empty() || self.builds.iter().any(|wanted| wanted == nvr);
+        let of_packages =
+            |nvr: &str| self.packages.is_empty() || self.packages.iter().any(|wanted| wanted == package(nvr));
+        let named = self.builds.is_empty() && self.packages.is_empty();
+        let dates = [update.date_submitted, update.date_modified, update.date_pushed];
+        (named
+            || (update.builds.iter().any(|build| of_builds(&build.nvr))
+                && update.builds.iter().any(|build| of_packages(&build.nvr))))
+            && self
+                .modified_since
+                .is_none_or(|since| dates.iter().flatten().any(|date| date.as_second() >= since.as_second()))
+    }
+}
+
+/// The Koji package in an NVR, which is taken apart from the right only.
+fn package(nvr: &str) -> &str {
+    nvr.rsplitn(3, '-').nth(2).unwrap_or(nvr)
 }
 
 /// Bodhi's REST API.
@@ -118,9 +156,9 @@ pub struct UpdateQuery {
 pub trait Bodhi: Send + Sync + 'static {
     /// An update by its alias, or `None` where Bodhi knows none.
     async fn update(&self, alias: &str) -> Result<Option<Update>, Error>;
-    /// Flatpak updates (`content_type=flatpak`, and those of Flatpak releases whose content type is null), all pages.
+    /// Flatpak updates (of the Flatpak releases, those whose content type is null included), newest first.
     async fn updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, Error>;
-    /// Composes under way.
+    /// Composes of Flatpak releases under way.
     async fn composes(&self) -> Result<Vec<Compose>, Error>;
     /// One cheap call that proves that Bodhi answers.
     async fn ping(&self) -> Result<(), Error>;

@@ -5,8 +5,11 @@ use std::time::Duration;
 use flatbus_base::{Remediable, Remedy};
 
 /// A failed question. Never an answer: nothing may be deleted or withdrawn on the strength of one.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// No answer: connection, time-out, limit, a status that the client gave up on.
+    #[error(transparent)]
+    Http(#[from] flatbus_http::Error),
     /// Koji's hub took the call and refused it.
     #[error("koji answered {call} with fault {code}: {text}")]
     Fault {
@@ -105,11 +108,14 @@ const FAULTS_TO_PARK: [i32; 7] = [
 impl Remediable for Error {
     fn remedy(&self) -> Remedy {
         match self {
+            Self::Http(error) => error.remedy(),
             Self::Fault { code, .. } if FAULTS_TO_PARK.contains(code) => Remedy::Park,
-            Self::Fault { .. } | Self::WrongShape { .. } | Self::Unsettled { .. } | Self::Slow { .. } => Remedy::Retry,
+            Self::Fault { .. }
+            | Self::WrongShape { .. }
+            | Self::Unsettled { .. }
+            | Self::Slow { .. }
+            | Self::Unexpected { .. } => Remedy::Retry,
             Self::TooLarge { .. } | Self::BadQuestion { .. } | Self::Denied { .. } => Remedy::Park,
-            Self::Unexpected { status, .. } if *status >= 500 => Remedy::Retry,
-            Self::Unexpected { .. } => Remedy::Retry,
         }
     }
 }

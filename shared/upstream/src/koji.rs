@@ -1,9 +1,20 @@
 //! Koji: what a build is, and where its image was pushed.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::Error;
+
+mod hub;
+mod parse;
+
+pub use hub::{KojiHub, KojiLimits};
+pub(crate) use hub::{check_ref, nvr_problem};
+
+/// Most builds asked for in one call of [`Koji::builds`].
+pub const BUILDS_PER_CALL_MAX: usize = 100;
 
 /// Koji's build states (`koji.BUILD_STATES`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +38,15 @@ pub enum BuildRef {
     Nvr(String),
     /// Koji's number.
     Id(i64),
+}
+
+impl fmt::Display for BuildRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nvr(nvr) => write!(f, "build {nvr}"),
+            Self::Id(id) => write!(f, "build {id}"),
+        }
+    }
 }
 
 /// What `getBuild` tells, as far as flatbus reads it.
@@ -64,8 +84,9 @@ pub struct Image {
 pub trait Koji: Send + Sync + 'static {
     /// The build, or `None` where Koji knows none.
     async fn build(&self, build: &BuildRef) -> Result<Option<Build>, Error>;
-    /// Many builds in one call, answers in order. At most 100.
-    async fn builds(&self, builds: &[BuildRef]) -> Result<Vec<Option<Build>>, Error>;
+    /// Many builds in one call, answers in order, each its own: one that Koji refuses hurts no other. At most
+    /// [`BUILDS_PER_CALL_MAX`].
+    async fn builds(&self, builds: &[BuildRef]) -> Result<Vec<Result<Option<Build>, Error>>, Error>;
     /// Complete image builds (`listBuilds(type="image", state=1, completeAfter=)`), oldest first.
     async fn image_builds_since(&self, since: Timestamp) -> Result<Vec<Build>, Error>;
     /// One cheap call that proves that the hub answers (`getAPIVersion`).

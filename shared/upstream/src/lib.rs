@@ -4,7 +4,11 @@
 
 pub mod bodhi;
 mod error;
+mod fetch;
 pub mod koji;
+pub mod memory;
 pub mod quay;
+mod shape;
+mod xmlrpc;
 
 pub use error::Error;

@@ -4,6 +4,11 @@ use async_trait::async_trait;
 
 use crate::Error;
 
+mod api;
+
+pub use api::QuayApi;
+pub(crate) use api::split;
+
 /// Whether anybody may pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visibility {
