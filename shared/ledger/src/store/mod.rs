@@ -1,6 +1,13 @@
-//! The small trait behind which the embedded database stands.
+//! The small trait behind which the embedded database stands, and its errors. Knows nothing of what is recorded.
 
-use std::{io, path::PathBuf};
+mod memory;
+
+pub use memory::{Fault, MemoryStore};
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use flatbus_base::{Remediable, Remedy};
 use futures::future::BoxFuture;
@@ -19,10 +26,13 @@ pub trait Store: Send + Sync + 'static {
     /// Records whose key starts with `prefix` and is greater than `after` (if given), in order, at most `limit`.
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError>;
     /// Applies the batch. Answers once it is durable; an answer of `Ok` survives `kill -9` and a power cut. Batches
-    /// become visible and durable in the order of the calls.
+    /// become visible and durable in the order of the calls. After an error the batch stands whole or not at all:
+    /// write it again.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<(), StoreError>>;
     /// Size on disk in bytes, as far as known.
     fn disk_bytes(&self) -> u64;
+    /// The store's folder, for messages to people.
+    fn path(&self) -> PathBuf;
 }
 
 /// What can go wrong in a store.
@@ -64,6 +74,31 @@ pub enum StoreError {
         /// The file system's name.
         kind: String,
     },
+}
+
+impl StoreError {
+    /// The same error for another who waited for the same write. (An `io::Error` can't be cloned.)
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Full { path } => Self::Full { path: path.clone() },
+            Self::Corrupt { path, what } => Self::Corrupt { path: path.clone(), what: what.clone() },
+            Self::Locked { path } => Self::Locked { path: path.clone() },
+            Self::Io { path, source } => {
+                Self::Io { path: path.clone(), source: io::Error::new(source.kind(), source.to_string()) }
+            }
+            Self::NetworkFs { path, kind } => Self::NetworkFs { path: path.clone(), kind: kind.clone() },
+        }
+    }
+
+    /// Sorts what the system said: a full disk is told apart, since freeing space is all it takes.
+    #[must_use]
+    pub fn from_io(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned() },
+            _ => Self::Io { path: path.to_owned(), source },
+        }
+    }
 }
 
 impl Remediable for StoreError {
