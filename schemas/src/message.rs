@@ -22,6 +22,55 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
+impl Message {
+    /// The topic without its prefix: `buildsys.tag` of `org.fedoraproject.stg.buildsys.tag`. What has no prefix of
+    /// Fedora's is its own name.
+    pub fn name(&self) -> &str {
+        self.split().map_or(self.topic.as_str(), |(_, name)| name)
+    }
+
+    /// `org.fedoraproject.prod`, where the topic starts with one of Fedora's prefixes. Only Fedora's are known here.
+    pub fn topic_prefix(&self) -> Option<&str> {
+        let (_, name) = self.split()?;
+        self.topic.get(..self.topic.len() - name.len() - 1)
+    }
+
+    /// `prod`, `stg`, `dev`: which of Fedora's worlds speaks.
+    pub fn environment(&self) -> Option<&str> {
+        self.split().map(|(environment, _)| environment)
+    }
+
+    /// The schema the publisher names. `base.message` and nothing both occur for every topic: nothing may hang on it.
+    pub fn schema(&self) -> Option<&str> {
+        self.headers.get(header::SCHEMA).and_then(Value::as_str)
+    }
+
+    /// Says that this message can't be understood, and why.
+    pub fn malformed(&self, reason: impl Into<String>) -> Malformed {
+        Malformed { topic: self.topic.clone(), id: self.id.clone(), reason: reason.into() }
+    }
+
+    /// Environment and name, cut at whole words.
+    fn split(&self) -> Option<(&str, &str)> {
+        self.topic
+            .strip_prefix("org.fedoraproject.")
+            .and_then(|rest| rest.split_once('.'))
+            .filter(|(environment, name)| !environment.is_empty() && !name.is_empty())
+    }
+}
+
+/// The names of the headers that fedora-messaging writes.
+pub mod header {
+    /// The schema's name.
+    pub const SCHEMA: &str = "fedora_messaging_schema";
+    /// The Python package that holds the schema, with underscores.
+    pub const SCHEMA_PACKAGE: &str = "fedora_messaging_schema_package";
+    /// 10, 20, 30 or 40.
+    pub const SEVERITY: &str = "fedora_messaging_severity";
+    /// When the publisher made the message.
+    pub const SENT_AT: &str = "sent-at";
+}
+
 /// `fedora_messaging_severity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[repr(u8)]
@@ -35,6 +84,20 @@ pub enum Severity {
     Warning = 30,
     /// 40
     Error = 40,
+}
+
+impl Severity {
+    /// The number on the wire.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The severity with this number on the wire, if there is one.
+    pub fn from_number(number: u64) -> Option<Self> {
+        [Self::Debug, Self::Info, Self::Warning, Self::Error]
+            .into_iter()
+            .find(|severity| u64::from(severity.number()) == number)
+    }
 }
 
 /// Why a message can't be understood. It is parked with its body: looking again would not help.

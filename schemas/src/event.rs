@@ -1,0 +1,91 @@
+//! What a message means. Topics are matched by whole words, never by how they end, and never by the schema's name:
+//! publishers fall back to `base.message`.
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    BuildStateChange, BuildTag, ComposeEvent, ComposeStage, FromMessage, KeyParked, Malformed, Message,
+    TagMoved, UpdateChange, UpdateComment, UpdateEvent, UpdateRequest, bodhi::UpdateBody, lenient,
+};
+
+/// Everything on the bus that flatbus reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FedoraEvent {
+    /// A build changed its state, or its owner.
+    BuildState(BuildStateChange),
+    /// A build gained or lost a tag.
+    BuildTag(BuildTag),
+    /// Something happened to an update.
+    Update(UpdateEvent),
+    /// Somebody commented on an update.
+    Comment(UpdateComment),
+    /// A push went on.
+    Compose(ComposeEvent),
+    /// A tag of a registry was moved, by us or proved by us.
+    TagMoved(TagMoved),
+    /// One of us gave up on something until a person looks.
+    KeyParked(KeyParked),
+    /// Nothing that is read here. Its body was not looked at.
+    Unrelated,
+}
+
+impl FedoraEvent {
+    /// Which Koji hub speaks, where one does and says so. Hubs for other architectures and for staging differ in this alone.
+    pub fn base_url(&self) -> Option<&str> {
+        match self {
+            Self::BuildState(build) => build.base_url.as_deref(),
+            Self::BuildTag(tag) => tag.change.base_url.as_deref(),
+            Self::Update(_) | Self::Comment(_) | Self::Compose(_) => None,
+            Self::TagMoved(_) | Self::KeyParked(_) | Self::Unrelated => None,
+        }
+    }
+}
+
+impl FromMessage for FedoraEvent {
+    fn from_message(message: &Message) -> Result<Self, Malformed> {
+        Ok(match message.name() {
+            "buildsys.build.state.change" => Self::BuildState(body(message)?),
+            "buildsys.tag" => Self::BuildTag(BuildTag { tagged: true, change: body(message)? }),
+            "buildsys.untag" => Self::BuildTag(BuildTag { tagged: false, change: body(message)? }),
+            "bodhi.update.comment" => Self::Comment(body(message)?),
+            TagMoved::TOPIC => Self::TagMoved(body(message)?),
+            KeyParked::TOPIC => Self::KeyParked(body(message)?),
+            name => return of_family(name, message),
+        })
+    }
+}
+
+/// Topics whose last words vary.
+fn of_family(name: &str, message: &Message) -> Result<FedoraEvent, Malformed> {
+    if let Some(words) = name.strip_prefix("bodhi.update.") {
+        return of_update(words, message);
+    }
+    if let Some(words) = name.strip_prefix("bodhi.compose.") {
+        let stage = ComposeStage::from_words(words);
+        return Ok(FedoraEvent::Compose(ComposeEvent { stage, compose: body(message)? }));
+    }
+    Ok(FedoraEvent::Unrelated)
+}
+
+fn of_update(words: &str, message: &Message) -> Result<FedoraEvent, Malformed> {
+    let (first, rest) = words.split_once('.').map_or((words, None), |(first, rest)| (first, Some(rest)));
+    let change: fn(UpdateRequest, &mut UpdateBody) -> UpdateChange = match (first, rest) {
+        ("complete", Some(_)) => |request, _| UpdateChange::Completed(request),
+        ("request", Some(_)) => |request, _| UpdateChange::Requested(request),
+        ("eject", None) => {
+            |_, body| UpdateChange::Ejected { reason: body.reason.take(), repo: body.repo.take() }
+        }
+        ("edit", None) => |_, body| UpdateChange::Edited {
+            new_builds: body.new_builds.take().unwrap_or_default(),
+            removed_builds: body.removed_builds.take().unwrap_or_default(),
+        },
+        _ => return Ok(FedoraEvent::Unrelated),
+    };
+    let mut body: UpdateBody = body(message)?;
+    let change = change(UpdateRequest::from_words(rest.unwrap_or_default()), &mut body);
+    Ok(FedoraEvent::Update(UpdateEvent { change, agent: body.agent, update: body.update }))
+}
+
+fn body<T: DeserializeOwned>(message: &Message) -> Result<T, Malformed> {
+    lenient::read(&message.body).map_err(|reason| message.malformed(reason))
+}
