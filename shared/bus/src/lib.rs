@@ -1,8 +1,17 @@
-//! Where messages come from and where they go: AMQP, JSONL files; a publisher with confirms; fedora-messaging's
-//! configuration. Nothing here knows the ledger or a consumer.
+//! Where messages come from and where they go: AMQP, JSONL files, memory; a publisher with confirms;
+//! fedora-messaging's configuration. Nothing here knows the ledger or a consumer.
 
+pub mod config;
+mod decode;
+mod encode;
+mod file;
+mod memory;
 mod publisher;
 mod source;
 
+pub use config::{Config, ConfigError};
+pub use encode::{CAUSES_HEADER, SCHEMA_PACKAGE};
+pub use file::FileSource;
+pub use memory::{Fault, MemoryBus, MemoryPublisher, MemorySource};
 pub use publisher::*;
 pub use source::*;

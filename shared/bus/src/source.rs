@@ -36,7 +36,7 @@ pub struct Delivery {
 }
 
 /// A delivery that is not a Fedora message. It is parked with its body, and acknowledged.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Default, thiserror::Error)]
 #[error("{topic}: {reason}")]
 pub struct Undecodable {
     /// The routing key, if any.
