@@ -1,1 +1,12 @@
-//! An in-process bus, OCI registry, Koji and Bodhi: the default of the demo, and what tests run on.
+//! An OCI registry, Koji and Bodhi in this process, and a real history to play on them: what the demo runs on, and what
+//! tests run on.
+//!
+//! Each server listens on a port of 127.0.0.1 and ends with its handle. They hold what they are given and invent
+//! nothing; what they are kinder about than the real ones is said where it is so. Nothing here knows a consumer.
+
+pub mod faults;
+pub mod registry;
+mod server;
+
+pub use faults::{Fault, Faults, Seen};
+pub use server::Handle;
