@@ -1,8 +1,6 @@
 //! The only place that may read the clock. Wall time and monotonic time are told apart.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;

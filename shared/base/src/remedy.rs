@@ -28,7 +28,7 @@ pub fn chain(error: &dyn Error) -> String {
     while let Some(cause) = source {
         let said = cause.to_string();
         if !text.contains(&said) {
-            let _ = write!(text, ": {said}");            // Writing to a String can't fail.
+            let _ = write!(text, ": {said}"); // Writing to a String can't fail.
         }
         source = cause.source();
     }

@@ -16,6 +16,9 @@ pub trait Consumer: Send + Sync + 'static {
     const NAME: &'static str;
     /// Most keys given to one [`Self::settle`].
     const BATCH_MAX: usize = 1;
+    /// Whether other processes consume the same queue: then this one stops reading while it has too much to do, so that
+    /// they can have it, instead of collapsing marks into a survey.
+    const SHARES_QUEUE: bool = false;
 
     /// What the schemas make of a message this consumer listens to.
     type Event: FromMessage;
@@ -37,7 +40,11 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// Looks at the present truth and makes the world match. Idempotent and interruptible. One result a key, in order:
     /// a bad key never fails its batch.
-    fn settle(&self, ctx: &Ctx, batch: &[Self::Key]) -> impl Future<Output = Vec<Result<Settled<Self::Key>, Failure>>> + Send;
+    fn settle(
+        &self,
+        ctx: &Ctx,
+        batch: &[Self::Key],
+    ) -> impl Future<Output = Vec<Result<Settled<Self::Key>, Failure>>> + Send;
 
     /// Every key that ought to be true, from truth read in bulk, and every key held. A failed listing yields an error
     /// and no key of it.

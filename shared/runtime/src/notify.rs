@@ -1,0 +1,55 @@
+//! What the service manager is told: ready, alive, stopping, and how it goes in words.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use sd_notify::NotifyState;
+
+/// Says things to systemd, or to nobody where there is none. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Manager {
+    enabled: bool,
+    turns: Arc<AtomicU64>,
+}
+
+impl Manager {
+    /// Speaks through `$NOTIFY_SOCKET`, where there is one.
+    pub fn from_env() -> Self {
+        Self { enabled: std::env::var_os("NOTIFY_SOCKET").is_some(), turns: Arc::default() }
+    }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        if self.enabled
+            && let Err(error) = sd_notify::notify(states)
+        {
+            tracing::debug!(%error, "The service manager could not be told");
+        }
+    }
+
+    /// Configuration and credentials are valid and the ledger is open; whether the bus is consuming is another matter.
+    pub(crate) fn ready(&self) {
+        self.tell(&[NotifyState::Ready]);
+    }
+
+    /// Called from the dispatch loop itself: a loop that hangs stops saying it.
+    pub(crate) fn alive(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.tell(&[NotifyState::Watchdog]);
+    }
+
+    /// How often the dispatch loop has turned.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// In words, for `systemctl status`.
+    pub(crate) fn status(&self, words: &str) {
+        self.tell(&[NotifyState::Status(words)]);
+    }
+
+    pub(crate) fn stopping(&self) {
+        self.tell(&[NotifyState::Stopping]);
+    }
+}

@@ -1,0 +1,168 @@
+//! The survey beside the event path: every key that ought to be true, looked at again, slowly.
+//!
+//! It is owed at first start, after an unclean stop, after a gap, when marks collapsed, on a timer and by hand. What is
+//! owed is durable; a survey cut short is owed still and goes on after the last key it recorded.
+
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+
+use flatbus_base::chain;
+use flatbus_ledger::Origin;
+use flatbus_telemetry::metrics::Counter;
+use futures::StreamExt;
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use crate::{Consumer, Ctx, SurveyScope, engine::Engine};
+
+/// How often it is looked whether a survey is due.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Keys recorded in one commit.
+const SURVEY_BATCH: usize = 32;
+/// First wait after a survey that failed; the gap setting is the least.
+const RETRY_MIN: Duration = Duration::from_secs(10);
+/// A surveyed key is not added while this many wait already: truth read now would be stale before its turn.
+const BACKLOG_MAX: usize = 1000;
+
+/// A survey to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub scope: SurveyScope,
+}
+
+/// Makes surveys until told to stop.
+pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>) {
+    let stop = engine.world.stop.clone();
+    while !stop.is_cancelled() {
+        if let Some(plan) = due(&engine)
+            && let Err(reason) = one(&engine, plan).await
+        {
+            warn!(error = %reason, "A survey failed and is owed still: {reason}");
+            engine.world.metrics.count(Counter::SurveysFailed, 1u64);
+            engine.board.survey_failed(reason);
+            let wait = tokio::time::sleep(engine.world.random.jitter(RETRY_MIN * 2));
+            tokio::select! { biased; () = stop.cancelled() => {}, () = wait => {} }
+        }
+        let turn = tokio::time::sleep(LOOK_EVERY);
+        tokio::select! { biased; () = stop.cancelled() => {}, () = engine.survey.notified() => {}, () = turn => {} }
+    }
+}
+
+/// The survey that is due now, if any.
+pub(crate) fn due<C: Consumer>(engine: &Engine<C>) -> Option<Plan> {
+    let state = engine.ledger().survey();
+    let now = engine.now().wall;
+    let settings = &engine.settings;
+    let since =
+        |at: Option<Timestamp>| at.map(|at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
+    if since(state.last_started).is_some_and(|gone| gone < settings.survey_gap_min) {
+        return None;
+    }
+    let full_due = since(state.last_full).is_none_or(|gone| gone >= settings.survey_full_every);
+    let changes_due = since(state.last_complete).is_none_or(|gone| gone >= settings.survey_every);
+    let full = full_due || state.owed.as_ref().is_some_and(|owed| owed.full);
+    match (full, state.last_complete) {
+        (true, _) | (false, None) => Some(Plan { scope: SurveyScope::Full }),
+        (false, Some(last)) => {
+            (changes_due || state.owed.is_some()).then_some(Plan { scope: SurveyScope::Since(last) })
+        }
+    }
+}
+
+/// Makes one survey. The error is for the status page; whatever was recorded before it stays recorded.
+pub(crate) async fn one<C: Consumer>(engine: &Arc<Engine<C>>, plan: Plan) -> Result<u64, String> {
+    let started = engine.now();
+    let full = plan.scope == SurveyScope::Full;
+    engine.watch(engine.ledger().survey_started(started).await);
+    engine.world.metrics.count(Counter::SurveysStarted, 1u64);
+    engine.board.surveying(Some(full));
+    info!(full, "Survey begins");
+    let outcome = keys(engine, plan.scope).await;
+    engine.board.surveying(None);
+    let found = outcome?;
+    engine.watch(engine.ledger().survey_done(full, started.wall, engine.now()).await);
+    engine.world.metrics.count(Counter::SurveysComplete, 1);
+    engine.board.surveyed(found, engine.now());
+    info!(full, keys = found, "Survey complete: {found} keys looked at again");
+    Ok(found)
+}
+
+async fn keys<C: Consumer>(engine: &Arc<Engine<C>>, scope: SurveyScope) -> Result<u64, String> {
+    let ctx = Ctx::new(Arc::clone(&engine.world));
+    let mut keys = pin!(engine.consumer.survey(&ctx, scope).ready_chunks(SURVEY_BATCH));
+    let stop = engine.world.stop.clone();
+    let mut found = 0;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err("stopped before it was complete".to_owned()),
+            next = keys.next() => next,
+        };
+        let Some(chunk) = next else { return Ok(found) };
+        let chunk: Vec<C::Key> =
+            chunk.into_iter().collect::<Result<_, _>>().map_err(|failure| chain(&failure))?;
+        found += chunk.len() as u64;
+        engine.world.metrics.count(Counter::SurveyKeys, chunk.len() as u64);
+        if !engine.watch(engine.mark(&engine.marks(&chunk, Origin::Survey), &[], None).await) {
+            return Err("the ledger can't be written".to_owned());
+        }
+        pace(engine, chunk.len()).await;
+    }
+}
+
+/// Waits as long as the pace asks, and while too much waits already.
+async fn pace<C: Consumer>(engine: &Arc<Engine<C>>, keys: usize) {
+    let stop = engine.world.stop.clone();
+    let mut wait = Duration::from_secs_f64(keys as f64 / f64::from(engine.settings.survey_keys_per_s));
+    loop {
+        tokio::select! { biased; () = stop.cancelled() => return, () = tokio::time::sleep(wait) => {} }
+        if engine.ledger().counts().due < BACKLOG_MAX {
+            return;
+        }
+        wait = Duration::from_secs(1);
+    }
+}
+
+/// What a settle would do to one key, for a dry run.
+pub(crate) struct Dry {
+    pub key: String,
+    pub would: Vec<String>,
+    pub failure: Option<String>,
+}
+
+/// Looks at every key of a survey and tells what settling it would do; changes and records nothing.
+pub(crate) async fn dry<C: Consumer>(
+    engine: &Arc<Engine<C>>,
+    tell: &mut (dyn FnMut(Dry) + Send),
+) -> Result<u64, String> {
+    let ctx = Ctx::new(Arc::clone(&engine.world)).dry();
+    let mut keys = pin!(engine.consumer.survey(&ctx, SurveyScope::Full));
+    let mut looked_at = BTreeSet::new();
+    while let Some(next) = keys.next().await {
+        let mut waiting = vec![next.map_err(|failure| chain(&failure))?];
+        while let Some(key) = waiting.pop() {
+            if looked_at.insert(key.clone()) {
+                waiting.extend(dry_one(engine, key, tell).await);
+            }
+        }
+    }
+    Ok(looked_at.len() as u64)
+}
+
+async fn dry_one<C: Consumer>(
+    engine: &Arc<Engine<C>>,
+    key: C::Key,
+    tell: &mut (dyn FnMut(Dry) + Send),
+) -> Vec<C::Key> {
+    let ctx = Ctx::new(Arc::clone(&engine.world)).dry();
+    let batch = [key];
+    let result = engine.consumer.settle(&ctx, &batch).await.pop();
+    let would = ctx.take_scratch().deeds;
+    let [key] = batch;
+    let (also, failure) = match result {
+        Some(Ok(settled)) => (settled.also, None),
+        Some(Err(failure)) => (Vec::new(), Some(chain(&failure))),
+        None => (Vec::new(), Some("no result".to_owned())),
+    };
+    tell(Dry { key: key.to_string(), would, failure });
+    also
+}
