@@ -24,15 +24,18 @@ def bodies(topics):
     return found
 
 
-def generate(count, noise_share=0.0):
-    """`count` messages as (topic, id, headers, body bytes), all different, of which the share given marks nothing."""
+def generate(count, noise_share=0.0, typed=True):
+    """`count` messages as (topic, id, headers, body bytes), all different, of which the share given marks nothing.
+
+    Not `typed`: without the name of their schema, so that whoever validates against schemas has less to do.
+    """
     pushes, noise = bodies(PUSHES), bodies(NOISE)
     every = round(1 / (1 - noise_share)) if noise_share < 1 else count + 1
     for number in range(count):
         pool = pushes if number % every == 0 else noise
         topic, headers, body = pool[number % len(pool)]
-        # Nobody's schema package has to be there, and nobody loses time by looking for it.
-        headers = {**headers, "fedora_messaging_schema": "base.message"}
+        if not typed:
+            headers = {**headers, "fedora_messaging_schema": "base.message"}
         yield topic, str(uuid.UUID(int=number)), headers, json.dumps(renamed(body, number)).encode()
 
 

@@ -1,4 +1,4 @@
-"""Fills a durable queue, from Python's environment with pika. Run as: preload.py URL QUEUE COUNT NOISE_SHARE"""
+"""Fills a durable queue, from Python's environment with pika. Run as: preload.py URL QUEUE COUNT NOISE_SHARE typed|plain"""
 
 import sys
 
@@ -6,14 +6,14 @@ import messages
 import pika
 
 
-def main(url, queue, count, noise_share):
+def main(url, queue, count, noise_share, typed):
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
     channel.queue_declare(queue, durable=True)
     channel.queue_purge(queue)
     channel.exchange_declare("amq.topic", exchange_type="topic", durable=True)
     channel.queue_bind(queue, "amq.topic", "#")
-    for topic, identity, headers, body in messages.generate(int(count), float(noise_share)):
+    for topic, identity, headers, body in messages.generate(int(count), float(noise_share), typed == "typed"):
         properties = pika.BasicProperties(
             content_type="application/json", content_encoding="utf-8", delivery_mode=2, message_id=identity, headers=headers
         )
