@@ -69,21 +69,21 @@ fn of_family(name: &str, message: &Message) -> Result<FedoraEvent, Malformed> {
 
 fn of_update(words: &str, message: &Message) -> Result<FedoraEvent, Malformed> {
     let (first, rest) = words.split_once('.').map_or((words, None), |(first, rest)| (first, Some(rest)));
-    let change: fn(UpdateRequest, &mut UpdateBody) -> UpdateChange = match (first, rest) {
-        ("complete", Some(_)) => |request, _| UpdateChange::Completed(request),
-        ("request", Some(_)) => |request, _| UpdateChange::Requested(request),
-        ("eject", None) => {
-            |_, body| UpdateChange::Ejected { reason: body.reason.take(), repo: body.repo.take() }
-        }
-        ("edit", None) => |_, body| UpdateChange::Edited {
-            new_builds: body.new_builds.take().unwrap_or_default(),
-            removed_builds: body.removed_builds.take().unwrap_or_default(),
+    if !matches!((first, rest), ("complete" | "request", Some(_)) | ("eject" | "edit", None)) {
+        return Ok(FedoraEvent::Unrelated);
+    }
+    let UpdateBody { agent, update, reason, repo, new_builds, removed_builds } = body(message)?;
+    let request = UpdateRequest::from_words(rest.unwrap_or_default());
+    let change = match first {
+        "complete" => UpdateChange::Completed(request),
+        "request" => UpdateChange::Requested(request),
+        "eject" => UpdateChange::Ejected { reason, repo },
+        _edit => UpdateChange::Edited {
+            new_builds: new_builds.unwrap_or_default(),
+            removed_builds: removed_builds.unwrap_or_default(),
         },
-        _ => return Ok(FedoraEvent::Unrelated),
     };
-    let mut body: UpdateBody = body(message)?;
-    let change = change(UpdateRequest::from_words(rest.unwrap_or_default()), &mut body);
-    Ok(FedoraEvent::Update(UpdateEvent { change, agent: body.agent, update: body.update }))
+    Ok(FedoraEvent::Update(UpdateEvent { change, agent, update }))
 }
 
 fn body<T: DeserializeOwned>(message: &Message) -> Result<T, Malformed> {

@@ -173,9 +173,8 @@ mod tests {
 
     #[test]
     fn nvrs_are_ordered_as_text_and_survive_json() {
-        let nvrs: Vec<Nvr> = serde_json::from_str(r#"["b-1-1", "a-2-1", "a-10-1"]"#).unwrap();
-        let mut sorted = nvrs.clone();
-        sorted.sort();
-        assert_eq!(serde_json::to_string(&sorted).unwrap(), r#"["a-10-1","a-2-1","b-1-1"]"#);
+        let mut nvrs: Vec<Nvr> = serde_json::from_str(r#"["b-1-1", "a-2-1", "a-10-1"]"#).unwrap();
+        nvrs.sort();
+        assert_eq!(serde_json::to_string(&nvrs).unwrap(), r#"["a-10-1","a-2-1","b-1-1"]"#);
     }
 }
