@@ -1,6 +1,7 @@
 //! Files beside the store, named by their content: for what is too large to be a record. Knows nothing of who names
 //! them; the ledger removes what nothing names any more.
 
+mod dir;
 mod memory;
 
 use std::{fmt, str::FromStr};
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::StoreError;
 
+pub use dir::DirFiles;
 pub use memory::MemoryFiles;
 
 /// Largest file kept. Larger memos and bodies are not remembered.
@@ -64,7 +66,7 @@ impl FromStr for FileName {
 pub trait Files: Send + Sync + 'static {
     /// Keeps `content` under its name. Answers once it is durable. Putting the same twice is harmless.
     fn put(&self, content: Vec<u8>) -> BoxFuture<'static, Result<FileName, StoreError>>;
-    /// The content, checked against its name; `None` where there is no such file.
+    /// The content, checked against its name; `None` where there is no such file, or none undamaged.
     fn get(&self, name: FileName) -> Result<Option<Vec<u8>>, StoreError>;
     /// Removes the file; one that is not there is no error.
     fn remove(&self, name: FileName) -> Result<(), StoreError>;

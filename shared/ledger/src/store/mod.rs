@@ -1,7 +1,11 @@
 //! The small trait behind which the embedded database stands, and its errors. Knows nothing of what is recorded.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod disk;
 mod memory;
 
+pub use disk::{OpenedStore, SledStore, StoreOptions};
 pub use memory::{Fault, MemoryStore};
 
 use std::{
@@ -109,3 +113,6 @@ impl Remediable for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
