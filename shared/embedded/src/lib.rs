@@ -4,9 +4,12 @@
 //! Each server listens on a port of 127.0.0.1 and ends with its handle. They hold what they are given and invent
 //! nothing; what they are kinder about than the real ones is said where it is so. Nothing here knows a consumer.
 
+pub mod bodhi;
 pub mod faults;
+pub mod koji;
 pub mod registry;
 mod server;
+mod times;
 
 pub use faults::{Fault, Faults, Seen};
 pub use server::Handle;
