@@ -52,7 +52,8 @@ impl<'a> Record<'a> {
 
 /// An answer of `what` that is wrong at `place`.
 pub(crate) fn wrong(what: &str, place: &str, problem: &str) -> Error {
-    Error::WrongShape { what: what.to_owned(), place: place.to_owned(), problem: clip(problem) }
+    let place = if place.is_empty() { "record" } else { place };
+    Error::WrongShape { what: clip(what), place: place.to_owned(), problem: clip(problem) }
 }
 
 /// A foreign value as it may be shown: short, on one line.

@@ -28,7 +28,7 @@ use crate::{
 pub struct BodhiLimits {
     /// Largest answer, in bytes. One update can have 350 kB.
     pub answer_bytes_max: usize,
-    /// Updates asked for in one page; Bodhi gives up to 1000, slowly.
+    /// Updates asked for in one page. Bodhi gives up to 1000, but so slowly that a proxy may give up first.
     pub rows_per_page: u16,
     /// Most updates in a listing.
     pub rows_max: usize,
@@ -46,7 +46,7 @@ impl Default for BodhiLimits {
     fn default() -> Self {
         Self {
             answer_bytes_max: 64 << 20,
-            rows_per_page: 100,
+            rows_per_page: 50,
             rows_max: 100_000,
             pages_max: 10_000,
             readings_max: 3,

@@ -2,7 +2,7 @@
 //! comments, and its release every update of a running compose.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{Compose, Release, ReleaseState, Status, Update, UpdateBuild};
@@ -21,6 +21,7 @@ pub(crate) struct RawUpdate {
     request: Value,
     locked: Value,
     content_type: Value,
+    #[serde(deserialize_with = "or_default")]
     release: RawRelease,
     builds: Value,
     date_submitted: Value,
@@ -45,9 +46,17 @@ pub(crate) struct RawRelease {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct RawCompose {
+    #[serde(deserialize_with = "or_default")]
     release: RawRelease,
     request: Value,
     update_summary: Value,
+}
+
+/// Null is as good as absent: what is missing is said where it is needed.
+fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Update {
@@ -219,3 +228,6 @@ fn date(what: &str, place: &str, value: &Value) -> Result<Option<Timestamp>, Err
 fn unfit(what: &str, place: &str, expected: &str, found: &Value) -> Error {
     wrong(what, place, &clip(&format!("{expected} was expected, not {}", show(found))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,7 @@ enum Reading {
 impl Koji for KojiHub {
     async fn build(&self, build: &BuildRef) -> Result<Option<Build>, Error> {
         let param = param(build)?;
-        found(&self.call("getBuild", &build.to_string(), vec![param]).await?)
+        found(build, &self.call("getBuild", &build.to_string(), vec![param]).await?)
     }
 
     async fn builds(&self, builds: &[BuildRef]) -> Result<Vec<Result<Option<Build>, Error>>, Error> {
@@ -176,7 +176,7 @@ impl Koji for KojiHub {
             .map(|(build, param)| {
                 param?;
                 match answers.next() {
-                    Some(Ok(record)) => found(&record),
+                    Some(Ok(record)) => found(build, &record),
                     Some(Err(fault)) => Err(fault.into_error(&build.to_string())),
                     None => Err(wrong(&what, "answer", "one is missing")),
                 }
@@ -197,8 +197,22 @@ impl Koji for KojiHub {
     }
 }
 
-fn found(record: &Value) -> Result<Option<Build>, Error> {
-    if record.is_null() { Ok(None) } else { Build::from_json(record).map(Some) }
+/// The answer of `getBuild`: null for a build that Koji doesn't know, else that build and no other.
+fn found(asked: &BuildRef, record: &Value) -> Result<Option<Build>, Error> {
+    if record.is_null() {
+        return Ok(None);
+    }
+    let question = asked.to_string();
+    let build = Build::answered(&question, record)?;
+    let same = match asked {
+        BuildRef::Nvr(nvr) => build.nvr == *nvr,
+        BuildRef::Id(id) => build.id == *id,
+    };
+    if same {
+        Ok(Some(build))
+    } else {
+        Err(wrong(&question, "nvr", &format!("{} was answered instead", build.nvr)))
+    }
 }
 
 /// What `getBuild` takes.

@@ -13,10 +13,13 @@ impl Build {
     /// # Errors
     /// [`Error::WrongShape`] when a field that we read is missing or of another type.
     pub fn from_json(record: &Value) -> Result<Self, Error> {
-        let name = record
-            .get("nvr")
-            .and_then(Value::as_str)
-            .map_or_else(|| "a build".to_owned(), |nvr| format!("build {nvr}"));
+        Self::answered("a build", record)
+    }
+
+    /// Reads the answer to `question`, which names the build in errors where the answer doesn't.
+    pub(crate) fn answered(question: &str, record: &Value) -> Result<Self, Error> {
+        let nvr = record.get("nvr").and_then(Value::as_str);
+        let name = nvr.map_or_else(|| question.to_owned(), |nvr| format!("build {nvr}"));
         let build = Record::new(&name, "", record)?;
         let id_key = if build.get("build_id").is_some() { "build_id" } else { "id" };
         let name_key = if build.get("name").is_some() { "name" } else { "package_name" };
@@ -86,3 +89,6 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 fn is_true(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| value.as_i64() == Some(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,7 @@ impl MemoryKoji {
     /// Sets the state of a build, if it is known.
     pub fn set_state(&self, nvr: &str, state: BuildState) {
         self.change(|builds| {
-            builds.values_mut().filter(|build| build.nvr == nvr).for_each(|build| build.state = state)
+            builds.values_mut().filter(|build| build.nvr == nvr).for_each(|build| build.state = state);
         });
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use flatbus_base::Secret;
-use flatbus_http::{Client, Request, Response, StatusCode, Url, header};
+use flatbus_http::{Client, Request, Response, StatusCode, Urgency, Url, header};
 use serde_json::{Value, json};
 
 use super::{Quay, Visibility};
@@ -52,7 +52,8 @@ impl QuayApi {
     async fn post(&self, url: Url, body: &Value) -> Result<Response, Error> {
         let request = Request::post(url, body.to_string())
             .header(header::CONTENT_TYPE, "application/json")
-            .idempotent();
+            .idempotent()
+            .urgency(Urgency::Push);
         self.send(request).await
     }
 
