@@ -43,7 +43,9 @@ def options():
     parser.epilog = f"benches:\n{names}"
     parser.add_argument("name", choices=BENCHES)
     parser.add_argument("--rounds", type=positive, default=3, help="how often each side runs (3)")
-    parser.add_argument("--messages", type=positive, default=10_000, help="consume, noise: how many messages (10,000; noise 20,000)")
+    parser.add_argument(
+        "--messages", type=positive, default=10_000, help="consume, noise: how many messages (10,000; noise 20,000)"
+    )
     parser.add_argument("--only", help="copy: only the case of this name")
     return parser.parse_args()
 

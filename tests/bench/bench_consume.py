@@ -1,12 +1,10 @@
 """consume: messages from RabbitMQ to durable marks in the ledger, beside fedora-messaging and a bare AMQP consumer."""
 
 import json
-import pathlib
 
 import measure
 import servers
 
-HERE = pathlib.Path(__file__).parent
 QUEUE = "bench"
 # A third of a hundredth of what fedora-messaging needs, and half of what is possible without recording anything.
 CPU_RATIO_MAX = 1 / 30
@@ -37,7 +35,7 @@ def case(options, tools, folder, broker, prefetch, noise):
 
 
 def preload(options, tools, broker, noise, kind="typed"):
-    measure.run([tools.python, HERE / "preload.py", broker.url, QUEUE, options.messages, noise, kind])
+    measure.run([tools.python, measure.HERE / "preload.py", broker.url, QUEUE, options.messages, noise, kind])
 
 
 def peer(options, tools, folder, broker, prefetch):
@@ -49,10 +47,10 @@ def peer(options, tools, folder, broker, prefetch):
         f'queue = "{QUEUE}"\nexchange = "amq.topic"\nrouting_keys = ["#"]\n'
         f"[queues.{QUEUE}]\ndurable = true\nauto_delete = false\nexclusive = false\narguments = {{}}\n"
         f"[qos]\nprefetch_size = 0\nprefetch_count = {prefetch}\n"
-        '[log_config]\nversion = 1\ndisable_existing_loggers = true\n'
+        "[log_config]\nversion = 1\ndisable_existing_loggers = true\n"
     )
     environment = {"FEDORA_MESSAGING_CONF": str(config)}
-    return measure.run([tools.python, HERE / "peer_consume.py", options.messages], environment)
+    return measure.run([tools.python, measure.HERE / "peer_consume.py", options.messages], environment)
 
 
 def report(options, prefetch, noise, ours, bare, typed, plain):
@@ -71,9 +69,28 @@ def report(options, prefetch, noise, ours, bare, typed, plain):
         cpu_ms: measure.verdict(cpu_ms(ours) / cpu_ms(typed), CPU_RATIO_MAX),
         peak: "-",
     }
-    columns = ["", "flatbus", "bare lapin", "f-m, schemas", "f-m, none", "flatbus/f-m, schemas", "flatbus/f-m, none", "goal"]
+    columns = [
+        "",
+        "flatbus",
+        "bare lapin",
+        "f-m, schemas",
+        "f-m, none",
+        "flatbus/f-m, schemas",
+        "flatbus/f-m, none",
+        "goal",
+    ]
     rows = [
-        [name, *(figure(costs) for costs in (ours, bare, typed, plain)), figure(ours) / figure(typed), figure(ours) / figure(plain), goals[figure]]
+        [
+            name,
+            *(figure(costs) for costs in (ours, bare, typed, plain)),
+            figure(ours) / figure(typed),
+            figure(ours) / figure(plain),
+            goals[figure],
+        ]
         for name, figure in (("messages/s", rate), ("CPU ms/message", cpu_ms), ("peak MiB", peak))
     ]
-    measure.table(f"consume: {options.messages:,} messages, prefetch {prefetch}, {noise:.0%} noise, {options.rounds} rounds", columns, rows)
+    measure.table(
+        f"consume: {options.messages:,} messages, prefetch {prefetch}, {noise:.0%} noise, {options.rounds} rounds",
+        columns,
+        rows,
+    )

@@ -32,17 +32,39 @@ class Bench:
 
     def ours(self, destination, pairs):
         """One process, all pairs of (source, destination)."""
-        named = [name for source, target in pairs for name in (f"{self.source.host}/{source}", f"{destination}/{target}")]
+        named = [
+            name for source, target in pairs for name in (f"{self.source.host}/{source}", f"{destination}/{target}")
+        ]
         return measure.run([self.tools.example("copy", "flatbus-oci"), "--plain-http", *named])
 
     def theirs(self, destination, pairs):
         """skopeo takes one pair a process: that is how Bodhi calls it."""
-        flags = ["copy", "--all", "--preserve-digests", "--insecure-policy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]
+        flags = [
+            "copy",
+            "--all",
+            "--preserve-digests",
+            "--insecure-policy",
+            "--quiet",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+        ]
         costs = [
-            measure.run([servers.find("skopeo"), *flags, f"docker://{self.source.host}/{source}", f"docker://{destination}/{target}"])
+            measure.run(
+                [
+                    servers.find("skopeo"),
+                    *flags,
+                    f"docker://{self.source.host}/{source}",
+                    f"docker://{destination}/{target}",
+                ]
+            )
             for source, target in pairs
         ]
-        total = measure.Cost(sum(cost.wall_s for cost in costs), sum(cost.cpu_s for cost in costs), max(cost.peak_mib for cost in costs), {})
+        total = measure.Cost(
+            sum(cost.wall_s for cost in costs),
+            sum(cost.cpu_s for cost in costs),
+            max(cost.peak_mib for cost in costs),
+            {},
+        )
         return total
 
     def rounds(self, pairs, wanted, before=None):
@@ -76,19 +98,25 @@ def check(host, wanted):
 def application(bench):
     digest = bench.push("application", 60 * MIB)
     ours, theirs = bench.rounds([("application:build", "application:latest")], {("application", "latest"): digest})
-    measure.compare("copy: application, 2 architectures of 60 MiB", ours, theirs, {"wall": 0.45, "cpu": 0.35}, ("flatbus", "skopeo"))
+    measure.compare(
+        "copy: application, 2 architectures of 60 MiB", ours, theirs, {"wall": 0.45, "cpu": 0.35}, ("flatbus", "skopeo")
+    )
     peak_goal(ours)
 
 
 def runtime(bench):
     size = 700 * MIB
     digest = bench.push("f42/flatpak-runtime", size)
-    ours, theirs = bench.rounds([("f42/flatpak-runtime:build", "f42/flatpak-runtime:latest")], {("f42/flatpak-runtime", "latest"): digest})
+    ours, theirs = bench.rounds(
+        [("f42/flatpak-runtime:build", "f42/flatpak-runtime:latest")], {("f42/flatpak-runtime", "latest"): digest}
+    )
     measure.compare("copy: runtime, 2 architectures of 700 MiB", ours, theirs, {"wall": 0.65}, ("flatbus", "skopeo"))
     peak_goal(ours)
     floor = median_floor(bench, size)
     wall = measure.median([cost.wall_s for cost in ours])
-    print(f"  docker-registry's own PUT of the same bytes: {floor:.2f} s, {2 * 700 / floor:.0f} MiB/s; flatbus / floor: {wall / floor:.2f} {measure.verdict(wall / floor, 1.2)}")
+    print(
+        f"  docker-registry's own PUT of the same bytes: {floor:.2f} s, {2 * 700 / floor:.0f} MiB/s; flatbus / floor: {wall / floor:.2f} {measure.verdict(wall / floor, 1.2)}"
+    )
 
 
 def median_floor(bench, size):
@@ -124,19 +152,25 @@ def tags(bench):
 def nothing(bench):
     digest = bench.push("same", MIB)
     pairs = [("same:build", "same:latest")]
-    ours, theirs = bench.rounds(pairs, {("same", "latest"): digest}, before=lambda destination: bench.theirs(destination.host, pairs))
+    ours, theirs = bench.rounds(
+        pairs, {("same", "latest"): digest}, before=lambda destination: bench.theirs(destination.host, pairs)
+    )
     measure.compare("copy: nothing to do (whole processes)", ours, theirs, {}, ("flatbus", "skopeo"))
     said = [cost.said["copies"][0] for cost in ours]
     took_ms = 1000 * measure.median([copy["wall_s"] for copy in said])
     requests = measure.median([copy["destination_requests"] for copy in said])
-    print(f"  flatbus, inside the process: {took_ms:.1f} ms {measure.verdict(took_ms, 10)}, {requests:.0f} requests {measure.verdict(requests, 1)}")
+    print(
+        f"  flatbus, inside the process: {took_ms:.1f} ms {measure.verdict(took_ms, 10)}, {requests:.0f} requests {measure.verdict(requests, 1)}"
+    )
 
 
 def small(bench):
     wanted = {(f"small{at}", "latest"): bench.push(f"small{at}", 64 * 1024) for at in range(SMALL)}
     pairs = [(f"{name}:build", f"{name}:latest") for name, _ in wanted]
     ours, theirs = bench.rounds(pairs, wanted)
-    measure.compare(f"copy: {SMALL} small images", ours, theirs, {"wall": 0.25}, ("flatbus, one process", "skopeo, one each"))
+    measure.compare(
+        f"copy: {SMALL} small images", ours, theirs, {"wall": 0.25}, ("flatbus, one process", "skopeo, one each")
+    )
     peak_goal(ours)
 
 

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import threading
 import time
 
+HERE = pathlib.Path(__file__).parent
 RUN_TIMEOUT_S = 1800
 
 
@@ -86,7 +88,10 @@ def median(values):
 
 def table(title, columns, rows):
     """Prints rows of text and numbers under their columns."""
-    shown = [[cell if isinstance(cell, str) else f"{cell:,.3g}" if cell < 100 else f"{cell:,.0f}" for cell in row] for row in rows]
+    shown = [
+        [cell if isinstance(cell, str) else f"{cell:,.3g}" if cell < 100 else f"{cell:,.0f}" for cell in row]
+        for row in rows
+    ]
     widths = [max(len(row[at]) for row in [columns, *shown]) for at in range(len(columns))]
     print(f"\n{title}")
     for row in [columns, *shown]:
@@ -105,10 +110,17 @@ def compare(title, ours, theirs, goals, names=("flatbus", "peer")):
         mine = median([getattr(cost, field) for cost in ours])
         peer = median([getattr(cost, field) for cost in theirs])
         ratio = mine / peer if peer else float("inf")
-        rows.append([f"{kind} ({'MiB' if kind == 'peak' else 's'})", mine, peer, ratio, verdict(ratio, goals.get(kind))])
+        rows.append(
+            [f"{kind} ({'MiB' if kind == 'peak' else 's'})", mine, peer, ratio, verdict(ratio, goals.get(kind))]
+        )
     table(title, ["", *names, "ratio", "goal"], rows)
     spread = [cost.wall_s for cost in ours], [cost.wall_s for cost in theirs]
-    print("  rounds, wall:", " ".join(f"{value:.2f}" for value in spread[0]), "|", " ".join(f"{value:.2f}" for value in spread[1]))
+    print(
+        "  rounds, wall:",
+        " ".join(f"{value:.2f}" for value in spread[0]),
+        "|",
+        " ".join(f"{value:.2f}" for value in spread[1]),
+    )
 
 
 def verdict(value, most):

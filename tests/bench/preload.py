@@ -15,7 +15,11 @@ def main(url, queue, count, noise_share, typed):
     channel.queue_bind(queue, "amq.topic", "#")
     for topic, identity, headers, body in messages.generate(int(count), float(noise_share), typed == "typed"):
         properties = pika.BasicProperties(
-            content_type="application/json", content_encoding="utf-8", delivery_mode=2, message_id=identity, headers=headers
+            content_type="application/json",
+            content_encoding="utf-8",
+            delivery_mode=2,
+            message_id=identity,
+            headers=headers,
         )
         channel.basic_publish("amq.topic", topic, body, properties)
     while channel.queue_declare(queue, durable=True, passive=True).method.message_count < int(count):

@@ -117,7 +117,7 @@ class RabbitMQ(Server):
         self.port, distribution, mapper = free_port(), free_port(), free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
         environment = {
-            "HOME": str(folder),                    # Erlang's cookie lies here.
+            "HOME": str(folder),  # Erlang's cookie lies here.
             "RABBITMQ_NODENAME": f"bench{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
