@@ -165,3 +165,6 @@ impl fmt::Debug for SledStore {
         f.debug_struct("SledStore").field("dir", &self.live.dir()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
