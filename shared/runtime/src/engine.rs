@@ -27,8 +27,8 @@ use crate::{
     Change, Consumer, Ctx, Failure, Settings, Settled,
     ctx::World,
     outbox,
-    policy::Verdict,
-    policy::verdict,
+    policy::{Verdict, verdict},
+    probe,
     status::{Board, Status},
 };
 
@@ -113,6 +113,10 @@ impl<C: Consumer> Engine<C> {
 
     /// Records a message: the keys that it makes doubtful, or itself where it can't be understood.
     pub fn receive_message(&self, message: Message, position: Option<Position>) -> Received {
+        if probe::is_own::<C>(&message.topic) {
+            self.board.probed(self.now());
+            return self.move_position(position);
+        }
         if !self.settings.listens_to(&message.topic) {
             self.count(Counter::Foreign, 1);
             return self.move_position(position);
@@ -195,8 +199,10 @@ impl<C: Consumer> Engine<C> {
 
     /// Settles a batch and records each result. Answers once all of them are durable.
     pub async fn settle(&self, batch: Vec<Job<C::Key>>) {
+        let mut held = Held { engine: self, batch };
+        let batch = &held.batch;
         let keys: Vec<C::Key> = batch.iter().map(|job| job.key.clone()).collect();
-        let ctx = self.ctx_for(&batch);
+        let ctx = self.ctx_for(batch);
         let started = self.now().monotonic;
         let work = std::panic::AssertUnwindSafe(self.consumer.settle(&ctx, &keys)).catch_unwind();
         let results = match tokio::time::timeout(self.settings.settle_timeout, work).await {
@@ -213,15 +219,15 @@ impl<C: Consumer> Engine<C> {
             .observe(Histogram::Settle, self.now().monotonic.saturating_duration_since(started));
         let mut results = results.into_iter();
         let mut commits = Vec::with_capacity(batch.len());
-        for job in &batch {
+        for job in batch {
             let result =
                 results.next().unwrap_or_else(|| Err(Failure::retry("settling gave no result for this key")));
             commits.push(self.conclude(&ctx, &job.taken, result));
         }
+        self.free_lanes(&std::mem::take(&mut held.batch));
         for commit in commits {
             self.watch(commit.await);
         }
-        self.free_lanes(&batch);
         self.work.notify_one();
     }
 
@@ -237,14 +243,6 @@ impl<C: Consumer> Engine<C> {
         for job in batch {
             lanes.remove(&job.lane);
         }
-    }
-
-    /// Gives keys back that were not worked on: doubtful as before.
-    pub fn release(&self, batch: &[Job<C::Key>]) {
-        for job in batch {
-            self.ledger().release(&job.taken);
-        }
-        self.free_lanes(batch);
     }
 
     /// Remembers whether the store took it; the keeper heals what it did not.
@@ -390,6 +388,21 @@ impl<C: Consumer> Engine<C> {
     /// Why the process ends, if it must.
     pub fn fatal(&self) -> Option<Failure> {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Keys in flight with their lanes. Where the settle is dropped before it concluded them, they are doubtful as before.
+struct Held<'a, C: Consumer> {
+    engine: &'a Engine<C>,
+    batch: Vec<Job<C::Key>>,
+}
+
+impl<C: Consumer> Drop for Held<'_, C> {
+    fn drop(&mut self) {
+        for job in &self.batch {
+            self.engine.ledger().release(&job.taken);
+        }
+        self.engine.free_lanes(&self.batch);
     }
 }
 

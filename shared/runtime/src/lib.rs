@@ -15,6 +15,7 @@ mod engine;
 mod notify;
 mod outbox;
 mod policy;
+mod probe;
 mod progress;
 mod reader;
 mod settings;

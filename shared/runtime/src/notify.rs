@@ -1,23 +1,17 @@
 //! What the service manager is told: ready, alive, stopping, and how it goes in words.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
-
 use sd_notify::NotifyState;
 
 /// Says things to systemd, or to nobody where there is none. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Manager {
     enabled: bool,
-    turns: Arc<AtomicU64>,
 }
 
 impl Manager {
     /// Speaks through `$NOTIFY_SOCKET`, where there is one.
     pub fn from_env() -> Self {
-        Self { enabled: std::env::var_os("NOTIFY_SOCKET").is_some(), turns: Arc::default() }
+        Self { enabled: std::env::var_os("NOTIFY_SOCKET").is_some() }
     }
 
     fn tell(&self, states: &[NotifyState<'_>]) {
@@ -35,13 +29,7 @@ impl Manager {
 
     /// Called from the dispatch loop itself: a loop that hangs stops saying it.
     pub(crate) fn alive(&self) {
-        self.turns.fetch_add(1, Ordering::Relaxed);
         self.tell(&[NotifyState::Watchdog]);
-    }
-
-    /// How often the dispatch loop has turned.
-    pub(crate) fn turns(&self) -> u64 {
-        self.turns.load(Ordering::Relaxed)
     }
 
     /// In words, for `systemctl status`.

@@ -26,13 +26,12 @@ const HEAL_EVERY: Duration = Duration::from_secs(2);
 
 type Recorded = BoxFuture<'static, (Receipt, Result<(), StoreError>)>;
 
-/// Reads until told to stop, or until the source ends. Hands back whether it ended by itself.
-pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, mut source: Box<dyn Source>) -> bool {
+/// Reads until told to stop, or until the source ends.
+pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, mut source: Box<dyn Source>) {
     let mut reader = Reader { engine: &engine, recorded: FuturesOrdered::new(), unlooked: 0 };
-    let ended = reader.read(&mut *source).await;
+    reader.read(&mut *source).await;
     reader.finish(&mut *source).await;
     source.close().await;
-    ended
 }
 
 struct Reader<'a, C: Consumer> {
@@ -42,7 +41,7 @@ struct Reader<'a, C: Consumer> {
 }
 
 impl<C: Consumer> Reader<'_, C> {
-    async fn read(&mut self, source: &mut dyn Source) -> bool {
+    async fn read(&mut self, source: &mut dyn Source) {
         let stop = self.engine.world.stop.clone();
         loop {
             if self.must_pause() {
@@ -53,10 +52,10 @@ impl<C: Consumer> Reader<'_, C> {
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return false,
+                () = stop.cancelled() => return,
                 event = source.next(), if self.recorded.len() < UNACKED_MAX => {
                     if self.take(event) {
-                        return true;
+                        return;
                     }
                 }
                 Some(done) = self.recorded.next() => self.ack_from(done, source).await,

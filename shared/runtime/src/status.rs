@@ -135,6 +135,11 @@ impl Board {
         });
     }
 
+    /// A probe of ours came back: the way through the broker is whole.
+    pub fn probed(&self, now: Moment) {
+        self.metrics.set(Gauge::LastProbe, now.wall.as_second());
+    }
+
     pub fn announced(&self, now: Moment) {
         self.note(|notes| notes.bus.last_announcement = Some(now.wall));
     }

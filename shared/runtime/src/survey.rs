@@ -88,7 +88,8 @@ pub(crate) async fn one<C: Consumer>(engine: &Arc<Engine<C>>, plan: Plan) -> Res
 
 async fn keys<C: Consumer>(engine: &Arc<Engine<C>>, scope: SurveyScope) -> Result<u64, String> {
     let ctx = Ctx::new(Arc::clone(&engine.world));
-    let mut keys = pin!(engine.consumer.survey(&ctx, scope).ready_chunks(SURVEY_BATCH));
+    let batch = SURVEY_BATCH.min(engine.settings.doubtful_max / 2).max(1);
+    let mut keys = pin!(engine.consumer.survey(&ctx, scope).ready_chunks(batch));
     let stop = engine.world.stop.clone();
     let mut found = 0;
     loop {
@@ -102,23 +103,28 @@ async fn keys<C: Consumer>(engine: &Arc<Engine<C>>, scope: SurveyScope) -> Resul
             chunk.into_iter().collect::<Result<_, _>>().map_err(|failure| chain(&failure))?;
         found += chunk.len() as u64;
         engine.world.metrics.count(Counter::SurveyKeys, chunk.len() as u64);
+        room(engine, chunk.len()).await?;
         if !engine.watch(engine.mark(&engine.marks(&chunk, Origin::Survey), &[], None).await) {
             return Err("the ledger can't be written".to_owned());
         }
-        pace(engine, chunk.len()).await;
+        let pace = Duration::from_secs_f64(chunk.len() as f64 / f64::from(engine.settings.survey_keys_per_s));
+        tokio::select! { biased; () = stop.cancelled() => {}, () = tokio::time::sleep(pace) => {} }
     }
 }
 
-/// Waits as long as the pace asks, and while too much waits already.
-async fn pace<C: Consumer>(engine: &Arc<Engine<C>>, keys: usize) {
+/// Waits until `keys` more fit: a survey whose marks collapsed would owe itself again, for ever.
+async fn room<C: Consumer>(engine: &Arc<Engine<C>>, keys: usize) -> Result<(), String> {
     let stop = engine.world.stop.clone();
-    let mut wait = Duration::from_secs_f64(keys as f64 / f64::from(engine.settings.survey_keys_per_s));
     loop {
-        tokio::select! { biased; () = stop.cancelled() => return, () = tokio::time::sleep(wait) => {} }
-        if engine.ledger().counts().due < BACKLOG_MAX {
-            return;
+        let counts = engine.ledger().counts();
+        if counts.due < BACKLOG_MAX && counts.doubtful + keys <= engine.settings.doubtful_max {
+            return Ok(());
         }
-        wait = Duration::from_secs(1);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err("stopped before it was complete".to_owned()),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     dispatch,
     engine::Engine,
     notify::Manager,
-    outbox, reader,
+    outbox, probe, reader,
     status::{Board, Status},
     survey,
 };
@@ -129,15 +129,15 @@ impl<C: Consumer> Unit<C> {
     pub async fn run(self, ends: Ends) -> Result<(), Failure> {
         let engine = &self.engine;
         let mut tasks = JoinSet::new();
-        tasks.spawn(dispatch::run(Arc::clone(engine), ends.manager.clone()));
+        tasks.spawn(dispatch::run(Arc::clone(engine), ends.manager));
+        tasks.spawn(probe::run(Arc::clone(engine), Arc::clone(&ends.publisher)));
         tasks.spawn(outbox::run(Arc::clone(engine), ends.publisher));
         tasks.spawn(survey::run(Arc::clone(engine)));
         tasks.spawn(reader::keep(Arc::clone(engine)));
-        tasks.spawn(tell_manager(Arc::clone(engine), ends.manager.clone()));
+        tasks.spawn(tell_manager(Arc::clone(engine), ends.manager));
         tasks.spawn(serve_own(Arc::clone(engine)));
         self.open_doors(&mut tasks, ends.socket, ends.monitoring).await?;
-        let read = reader::run(Arc::clone(engine), ends.source);
-        tasks.spawn(async move { drop(read.await) });
+        tasks.spawn(reader::run(Arc::clone(engine), ends.source));
         ends.manager.ready();
         info!(consumer = C::NAME, mode = ?engine.settings.mode, "Running {}", C::NAME);
         while let Some(joined) = tasks.join_next().await {

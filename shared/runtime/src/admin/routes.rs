@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 use super::api::*;
 use crate::status::{Ready, Status};
 
+const JSON_LINES: &str = "application/jsonl";
+
 /// What the routes need of the engine.
 #[async_trait]
 pub(crate) trait Door: Send + Sync + 'static {
@@ -164,7 +166,7 @@ async fn survey(State(door): Shared, Json(asked): Json<SurveyRequest>) -> Respon
 
 fn lines(stream: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     let body = Body::from_stream(stream.map(Ok::<_, std::convert::Infallible>));
-    ([(header::CONTENT_TYPE, "application/jsonl")], body).into_response()
+    ([(header::CONTENT_TYPE, JSON_LINES)], body).into_response()
 }
 
 async fn dry(State(door): Shared) -> Response {
@@ -224,6 +226,10 @@ async fn drop_message(State(door): Shared, Json(asked): Json<MessageNumber>) -> 
     answer(door.drop_message(asked.number).await.map(|found| json!({"found": found})))
 }
 
-async fn export(State(_door): Shared) -> Response {
-    refuse(StatusCode::NOT_IMPLEMENTED, "export")
+/// A page at a time, as it is read. A store that fails in the middle cuts the answer, so that nobody takes it for whole.
+async fn export(State(door): Shared) -> Response {
+    let records = futures::stream::iter(
+        door.ledger().export().map(|record| record.map(|line| Bytes::from(line + "\n"))),
+    );
+    ([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(records)).into_response()
 }

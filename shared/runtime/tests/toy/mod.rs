@@ -1,6 +1,8 @@
 //! The smallest consumer that can be wrong in every way: it makes `made` equal `truth`, and can be told to fail.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod running;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
@@ -27,7 +29,11 @@ impl fmt::Display for Thing {
 impl FromStr for Thing {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.is_empty() || text.contains('!') { Err("not a thing".to_owned()) } else { Ok(Self(text.to_owned())) }
+        if text.is_empty() || text.contains('!') {
+            Err("not a thing".to_owned())
+        } else {
+            Ok(Self(text.to_owned()))
+        }
     }
 }
 
@@ -109,10 +115,15 @@ impl Toy {
         match trouble {
             Some(Trouble::Retry) => return Err(Failure::retry("not now")),
             Some(Trouble::After(wait)) => {
-                return Err(Failure { message: "slow down".to_owned(), remedy: flatbus_base::Remedy::RetryAfter(wait) });
+                return Err(Failure {
+                    message: "slow down".to_owned(),
+                    remedy: flatbus_base::Remedy::RetryAfter(wait),
+                });
             }
             Some(Trouble::Park) => return Err(Failure::park("a person must look")),
-            Some(Trouble::Fatal) => return Err(Failure { message: "no".to_owned(), remedy: flatbus_base::Remedy::Fatal }),
+            Some(Trouble::Fatal) => {
+                return Err(Failure { message: "no".to_owned(), remedy: flatbus_base::Remedy::Fatal });
+            }
             Some(Trouble::Panic) => panic!("a bug"),
             Some(Trouble::Hang) => std::future::pending::<()>().await,
             Some(Trouble::DieAfterEffect) => {
@@ -196,7 +207,11 @@ impl Consumer for Toy {
             let keys: BTreeSet<_> = world.truth.keys().chain(world.made.keys()).cloned().collect();
             (keys, world.survey_fails)
         });
-        let keys: Vec<_> = if fails { vec![Err(Failure::retry("the listing failed"))] } else { keys.into_iter().map(|k| Ok(Thing(k))).collect() };
+        let keys: Vec<_> = if fails {
+            vec![Err(Failure::retry("the listing failed"))]
+        } else {
+            keys.into_iter().map(|k| Ok(Thing(k))).collect()
+        };
         stream::iter(keys)
     }
 
