@@ -3,6 +3,8 @@
 //! What a body says about an update was true when it was written. It is read to know which builds to look at, and for
 //! the log; the truth is asked from Bodhi. Comments, bugs and notes, most of a body, are skipped.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::{InvalidNvr, Nvr};
@@ -22,7 +24,7 @@ pub struct UpdateEvent {
 }
 
 impl UpdateEvent {
-    /// Every build the message names: those in the update, and those an edit took out.
+    /// Every build the message names, each once, in order: those in the update, and those an edit brought or took out.
     pub fn nvrs(&self) -> impl Iterator<Item = &Nvr> {
         let (added, removed): (&[Nvr], &[Nvr]) = match &self.change {
             UpdateChange::Edited { new_builds, removed_builds } => (new_builds, removed_builds),
@@ -31,8 +33,7 @@ impl UpdateEvent {
             }
         };
         let held = self.update.builds.iter().map(|build| &build.nvr);
-        let named_twice = |nvr: &&Nvr| self.update.builds.iter().any(|build| &build.nvr == *nvr);
-        held.chain(added.iter().chain(removed).filter(move |nvr| !named_twice(nvr)))
+        held.chain(added).chain(removed).collect::<BTreeSet<_>>().into_iter()
     }
 }
 

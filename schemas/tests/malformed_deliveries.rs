@@ -161,3 +161,32 @@ fn of_two_equal_keys_the_last_counts() {
 fn nan_is_no_reason_to_refuse() {
     assert_eq!(Case::deliver("nan").delivered(&[]).unwrap_err(), "missing field `name`");
 }
+
+#[test]
+fn no_mutilated_message_ends_in_a_panic_or_loop() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % (bound as u64)).unwrap_or_default()
+    };
+    let odd: [&[u8]; 8] = [b"NaN", b"\"", b"\\", b"{", b"[", b"null", b"\xc3", b"-"];
+    for line in sample("messages/synthetic-timeline.jsonl").lines().step_by(7) {
+        for _ in 0..8 {
+            let (mut bytes, odd) = (line.as_bytes().to_vec(), odd[below(odd.len())]);
+            let at = below(bytes.len());
+            let end = (at + below(3)).min(bytes.len());
+            bytes.splice(at..end, odd.iter().copied());
+            if below(4) == 0 {
+                bytes.truncate(below(line.len()));
+            }
+            if let Ok(received) = Message::from_record(&bytes, &Limits::default()) {
+                let read = FedoraEvent::from_message(&received.message);
+                let written = received.message.to_record().expect("what was read as JSON is JSON");
+                let again = Message::from_record(written.as_bytes(), &Limits::default()).expect("readable");
+                assert_eq!(FedoraEvent::from_message(&again.message), read);
+            }
+        }
+    }
+}
