@@ -89,22 +89,16 @@ impl BodhiApi {
         self
     }
 
-    /// The Flatpak releases, past ones included, by name.
+    /// The Flatpak releases, past ones included.
     ///
     /// # Errors
-    /// When Bodhi doesn't answer, or names none: then every listing would be empty.
+    /// When Bodhi doesn't answer, or not as we know it.
     pub async fn releases(&self) -> Result<Vec<Release>, Error> {
         let params = vec![("name", "%F".to_owned())];
         let rows: Vec<RawRelease> =
             self.listing("releases", &params, RELEASES_PER_PAGE, releases_page).await?;
         let flatpak = rows.iter().filter(|release| release.is_flatpak());
-        let releases: Vec<Release> =
-            flatpak.map(|release| release.read("a release", "")).collect::<Result<_, _>>()?;
-        if releases.is_empty() {
-            Err(wrong("bodhi's list of releases", "releases", "none is for Flatpaks"))
-        } else {
-            Ok(releases)
-        }
+        flatpak.map(|release| release.read("a release", "")).collect()
     }
 
     async fn listing<T, P: DeserializeOwned>(
@@ -146,8 +140,26 @@ impl BodhiApi {
         Ok(url)
     }
 
+    /// Without a release every listing would be empty. Believed only where the other way of asking says the same.
+    async fn prove_that_none_is_there(&self) -> Result<Vec<Update>, Error> {
+        let mut url = self.url(&["updates", ""])?;
+        url.query_pairs_mut().append_pair("content_type", "flatpak").append_pair("rows_per_page", "1");
+        let page: Updates = self.json(url, "bodhi's list of updates").await?;
+        if page.total == 0 {
+            return Ok(Vec::new());
+        }
+        Err(wrong(
+            "bodhi's list of releases",
+            "releases",
+            &format!("none is for Flatpaks, but {} updates are", page.total),
+        ))
+    }
+
     async fn read_updates(&self, query: &UpdateQuery) -> Result<Vec<Update>, Error> {
         let releases: Vec<String> = self.releases().await?.into_iter().map(|release| release.name).collect();
+        if releases.is_empty() {
+            return self.prove_that_none_is_there().await;
+        }
         let mut updates = BTreeMap::new();
         for params in plan(query, &releases, self.limits.names_per_request) {
             let rows: Vec<RawUpdate> =

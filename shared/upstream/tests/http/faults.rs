@@ -279,6 +279,15 @@ async fn a_page_that_fails_or_lies_fails_the_whole_listing() {
 }
 
 #[tokio::test]
+async fn a_bodhi_without_flatpaks_is_believed_when_both_ways_of_asking_say_so() {
+    let (served, shared) = rest().await;
+    shared.lock().unwrap().updates.clear();
+    let api = BodhiApi::new(client(), served.url.clone());
+    assert_eq!(api.updates(&UpdateQuery::default()).await, Ok(Vec::new()));
+    assert_eq!(served.script.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn a_strange_update_of_something_else_hurts_no_flatpak() {
     let (served, shared) = rest().await;
     let mut strange = samples("bodhi/rpm-updates")[0].clone();
