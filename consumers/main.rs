@@ -1,2 +1,7 @@
-#![allow(missing_docs)]
-fn main() {}
+//! flatbus: one binary, many units. This file installs the TLS provider and hands over to the command line.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

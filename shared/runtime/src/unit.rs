@@ -53,6 +53,8 @@ pub struct Ends {
     pub socket: Option<PathBuf>,
     /// `monitoring`: reads over TCP.
     pub monitoring: Option<SocketAddr>,
+    /// The whole door over TCP: in a container, on 127.0.0.1 alone.
+    pub local_door: Option<SocketAddr>,
     /// The service manager.
     pub manager: Manager,
 }
@@ -136,7 +138,9 @@ impl<C: Consumer> Unit<C> {
         tasks.spawn(reader::keep(Arc::clone(engine)));
         tasks.spawn(tell_manager(Arc::clone(engine), ends.manager));
         tasks.spawn(serve_own(Arc::clone(engine)));
-        self.open_doors(&mut tasks, ends.socket, ends.monitoring).await?;
+        self.open_socket(&mut tasks, ends.socket);
+        self.open_tcp(&mut tasks, ends.monitoring, admin::reads).await?;
+        self.open_tcp(&mut tasks, ends.local_door, admin::router).await?;
         tasks.spawn(reader::run(Arc::clone(engine), ends.source));
         ends.manager.ready();
         info!(consumer = C::NAME, mode = ?engine.settings.mode, "Running {}", C::NAME);
@@ -149,31 +153,33 @@ impl<C: Consumer> Unit<C> {
         self.close().await
     }
 
-    async fn open_doors(
+    fn open_socket(&self, tasks: &mut JoinSet<()>, path: Option<PathBuf>) {
+        let Some(path) = path else { return };
+        let (router, stop) = (self.router(), self.engine.world.stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = serve_unix(&path, router, stop).await {
+                error!(%error, "The operator's socket is not served: {error}");
+            }
+        });
+    }
+
+    async fn open_tcp(
         &self,
         tasks: &mut JoinSet<()>,
-        socket: Option<PathBuf>,
-        monitoring: Option<SocketAddr>,
+        address: Option<SocketAddr>,
+        routes: fn(Arc<dyn admin::Door>) -> axum::Router,
     ) -> Result<(), Failure> {
-        let stop = &self.engine.world.stop;
-        if let Some(path) = socket {
-            let (router, stop) = (self.router(), stop.clone());
-            tasks.spawn(async move {
-                if let Err(error) = serve_unix(&path, router, stop).await {
-                    error!(%error, "The operator's socket is not served: {error}");
-                }
-            });
-        }
-        if let Some(address) = monitoring {
-            let named = |error| Failure {
-                message: format!("monitoring on {address}: {error}"),
-                remedy: Remedy::Fatal,
-            };
-            let listener = TcpListener::bind(address).await.map_err(named)?;
-            let router = admin::reads(Arc::clone(&self.engine) as Arc<dyn admin::Door>);
-            let stop = stop.clone();
-            tasks.spawn(async move { drop(serve_tcp(listener, router, stop).await) });
-        }
+        let Some(address) = address else { return Ok(()) };
+        let taken =
+            |error| Failure { message: format!("listening on {address}: {error}"), remedy: Remedy::Fatal };
+        let listener = TcpListener::bind(address).await.map_err(taken)?;
+        let router = routes(Arc::clone(&self.engine) as Arc<dyn admin::Door>);
+        let stop = self.engine.world.stop.clone();
+        tasks.spawn(async move {
+            if let Err(error) = serve_tcp(listener, router, stop).await {
+                error!(%error, %address, "{address} is no longer served: {error}");
+            }
+        });
         Ok(())
     }
 

@@ -176,6 +176,7 @@ async fn the_socket_takes_writes_and_tcp_answers_reads_alone() {
         publisher: Arc::new(bus.publisher("")),
         socket: Some(socket.clone()),
         monitoring: Some(([127, 0, 0, 1], port).into()),
+        local_door: None,
         manager: Manager::default(),
     };
     let mut tasks = JoinSet::new();

@@ -5,9 +5,11 @@
 
 mod api;
 mod door;
+mod lobby;
 mod routes;
 mod server;
 
 pub use api::*;
+pub use lobby::Lobby;
 pub(crate) use routes::{Door, reads, router};
 pub(crate) use server::{serve_tcp, serve_unix};

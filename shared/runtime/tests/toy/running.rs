@@ -76,6 +76,7 @@ impl Running {
             publisher: Arc::new(bus.publisher("org.fedoraproject.prod")),
             socket: None,
             monitoring: None,
+            local_door: None,
             manager: Manager::default(),
         };
         let mut tasks = JoinSet::new();

@@ -1,0 +1,150 @@
+//! From a file to a consumer that can be run or asked: the only place, with the runtime, that wires bus and ledger.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use flatbus_base::{Clock, Random, SystemClock};
+use flatbus_bus::{AmqpPublisher, Publisher};
+use flatbus_ledger::{Ledger, SledStore, StoreError, StoreOptions};
+use flatbus_mirror::{Mirror, config::RawConfig};
+use flatbus_runtime::{Consumer, Parts, Progress, Unit, Unwatched, config, config::Config};
+use flatbus_telemetry::{
+    logs::{self, Format},
+    metrics::Metrics,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    args::{Common, Name},
+    exit::Misconfigured,
+};
+
+/// mirror's configuration, read and checked.
+pub type MirrorConfig = Config<flatbus_mirror::config::Config>;
+
+/// How long `run` waits for the process before it to let go of the ledger.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// The port of the whole door on 127.0.0.1 in a container, where nobody shares a socket's folder.
+const CONTAINER_PORT: u16 = 8088;
+
+/// Where a consumer's configuration is.
+pub fn path(common: &Common, consumer: Name) -> PathBuf {
+    let named = common.config.clone().or_else(|| env::var_os("FEDORA_MESSAGING_CONF").map(PathBuf::from));
+    named.unwrap_or_else(|| PathBuf::from("/etc/flatbus").join(format!("{}.toml", consumer.as_str())))
+}
+
+/// Reads and checks a consumer's configuration.
+pub fn load(common: &Common, consumer: Name) -> anyhow::Result<MirrorConfig> {
+    let path = path(common, consumer);
+    let raw: Config<RawConfig> = config::load(consumer.as_str(), &path)?;
+    let checked = flatbus_mirror::config::Config::try_from(raw.consumer)
+        .map_err(|error| Misconfigured(format!("{}: {error}", path.display())))?;
+    let Config { bus, warnings, monitoring, runtime, .. } = raw;
+    Ok(Config { bus, warnings, monitoring, runtime, consumer: checked })
+}
+
+/// Sets the logs up. Verbs by hand say only what went wrong; a unit says what it does.
+pub fn logs(common: &Common, otherwise: &str, container: bool) -> anyhow::Result<()> {
+    let format = if container { Format::Json } else { Format::Auto };
+    let filter = match (&common.log, otherwise) {
+        (Some(filter), _) => Some(filter.as_str()),
+        (None, "info") => None,                            // The catalogue's own default.
+        (None, otherwise) => Some(otherwise),
+    };
+    logs::init(format, filter).context("--log")
+}
+
+/// Whether this runs under Kubernetes or OpenShift.
+pub fn in_kubernetes() -> bool {
+    env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// The process's randomness.
+pub fn random() -> Random {
+    Random::from_system()
+}
+
+/// Nobody watches.
+pub fn unwatched() -> Arc<dyn Progress> {
+    Arc::new(Unwatched)
+}
+
+/// Where announcements go.
+pub fn publisher(config: &MirrorConfig, consumer: Name) -> Arc<dyn Publisher> {
+    Arc::new(AmqpPublisher::new(config.bus.clone(), consumer.as_str()))
+}
+
+/// Where reads are served over TCP, if anywhere.
+pub fn monitoring(config: &MirrorConfig) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(wanted) = &config.monitoring else { return Ok(None) };
+    let address = if wanted.address.is_empty() { "0.0.0.0" } else { &wanted.address };
+    let ip = address.parse().map_err(|_| Misconfigured(format!("monitoring.address: {address:?} is not an IP address")))?;
+    Ok(Some(SocketAddr::new(ip, wanted.port)))
+}
+
+/// Where the whole door is served in a container.
+pub fn container_door() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], CONTAINER_PORT))
+}
+
+/// Opens a consumer on its store.
+pub async fn open_unit(config: MirrorConfig, progress: Arc<dyn Progress>) -> anyhow::Result<Unit<Mirror>> {
+    open_unit_until(config, progress, CancellationToken::new(), Duration::ZERO).await
+}
+
+/// Opens a consumer that runs until `stop`; another process's hold on the store is waited for, this long.
+pub async fn open_unit_until(
+    config: MirrorConfig,
+    progress: Arc<dyn Progress>,
+    stop: CancellationToken,
+    lock_wait: Duration,
+) -> anyhow::Result<Unit<Mirror>> {
+    let options = StoreOptions {
+        lock_wait,
+        allow_network_fs: config.runtime.allow_network_fs,
+        ..StoreOptions::new(SystemClock.wall())
+    };
+    let metrics = Metrics::new(Mirror::NAME);
+    let mirror = Mirror::from_config(config.consumer, &metrics, random()).map_err(|error| Misconfigured(error.to_string()))?;
+    let folder = config.runtime.state_dir.join("ledger");
+    let opened = open_store(folder, options).await?;
+    let parts = Parts {
+        store: opened.store,
+        files: opened.files,
+        set_aside: opened.moved_aside,
+        clock: Arc::new(SystemClock),
+        random: random(),
+        metrics,
+        progress,
+        stop,
+    };
+    Ok(Unit::open(mirror, config.runtime, parts).await?)
+}
+
+async fn open_store(folder: PathBuf, options: StoreOptions) -> anyhow::Result<flatbus_ledger::OpenedStore> {
+    let opened = tokio::task::spawn_blocking(move || SledStore::open(&folder, &options)).await?;
+    opened.map_err(|error| match error {
+        StoreError::NetworkFs { .. } => Misconfigured(error.to_string()).into(),
+        other => other.into(),
+    })
+}
+
+/// Waits for the process before this one to end: how long depends on who starts us.
+pub fn lock_wait(container: bool) -> Duration {
+    if container { Duration::MAX } else { LOCK_WAIT }
+}
+
+/// Reads an export into the empty store of a consumer that doesn't run.
+pub async fn import(config: &MirrorConfig, file: impl Read + Send) -> anyhow::Result<u64> {
+    let options = StoreOptions { allow_network_fs: config.runtime.allow_network_fs, ..StoreOptions::new(SystemClock.wall()) };
+    let opened = open_store(config.runtime.state_dir.join("ledger"), options).await?;
+    let report = Ledger::import(opened.store, opened.files, BufReader::new(file).lines(), SystemClock.now()).await?;
+    Ok(report.records.values().sum())
+}
