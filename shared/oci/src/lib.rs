@@ -3,17 +3,21 @@
 //! Every request goes through `flatbus-http`. Nothing here knows Koji, Bodhi, messages or the ledger.
 
 pub mod copy;
+mod credentials;
 mod error;
 pub mod manifest;
 pub mod memory;
 pub mod name;
 mod registry;
+mod remote;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use copy::{Copied, Copier, CopySettings, Destination, NoProgress, Progress, Source, UploadMode};
+pub use credentials::{AuthFile, Credentials};
 pub use error::Error;
 pub use memory::MemoryRegistry;
 pub use name::{Digest, ImageRef, NameError, Reference, Repository, Tag};
 pub use registry::*;
+pub use remote::{HttpRegistry, RemoteSettings};
