@@ -322,6 +322,30 @@ impl Entry {
         record.done()
     }
 
+    /// A key as it was shown elsewhere. What was in flight there is due here.
+    pub(super) fn imported(shown: &Shown, serial: u64, now: Moment) -> Self {
+        let trying = shown.parked_since.is_some() && shown.state != State::Parked;
+        Self {
+            serial,
+            flight: None,
+            phase: if trying || shown.parked_since.is_none() { Phase::Ready } else { Phase::Parked },
+            class: Class::of(shown.origin),
+            rank: shown.rank,
+            origin: shown.origin,
+            told: shown.told,
+            attempts: shown.attempts,
+            due: now.monotonic,
+            due_wall: shown.due,
+            first_marked: shown.first_marked,
+            last_marked: shown.last_marked,
+            failing_since: shown.failing_since,
+            parked_since: shown.parked_since,
+            last_error: shown.last_error.as_deref().map(Into::into),
+            causes: shown.causes.iter().map(|cause| cause.as_str().into()).collect(),
+            again: None,
+        }
+    }
+
     /// Reads a record. Its wait is what is left of it by wall time, at most `wait_max` whatever the clock did.
     pub(super) fn decode(record: &[u8], wait_max: std::time::Duration, now: Moment) -> Result<Self, Damage> {
         let mut fields = Reader::new(record)?;

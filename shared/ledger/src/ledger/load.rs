@@ -54,7 +54,7 @@ pub(super) fn load(
 }
 
 /// Whether the store is ours, new, and was closed.
-fn look(store: &dyn Store) -> Result<Opened, LedgerError> {
+pub(super) fn look(store: &dyn Store) -> Result<Opened, LedgerError> {
     let Some(format) = store.get(&Space::Format.only())? else {
         return match store.scan(&[], None, 1)?.is_empty() {
             true => Ok(Opened { first: true, clean: true }),

@@ -7,6 +7,7 @@ mod journal;
 mod kept;
 mod load;
 mod parked;
+mod port;
 mod read;
 mod record;
 mod state;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use self::{journal::Group, state::State, table::Landing};
 use crate::{Files, Store, StoreError, space::Space};
 
+pub use port::{Export, ImportReport};
 pub use types::{
     Commit, Counts, Deed, Filter, LedgerError, Limits, Mark, Marked, Next, Opened, Origin, Owed,
     ParkedMessage, ParkedShown, Position, Settlement, Shown, State as KeyState, SurveyState, Taken,

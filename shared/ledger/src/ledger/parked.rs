@@ -12,7 +12,7 @@ use super::{
 use crate::{FILE_BYTES_MAX, StoreError, space::Space};
 
 /// Larger bodies are files.
-const BODY_INLINE_BYTES_MAX: usize = 64 << 10;
+pub(super) const BODY_INLINE_BYTES_MAX: usize = 64 << 10;
 /// Longest id, topic or reason kept.
 const TEXT_BYTES_MAX: usize = 1024;
 

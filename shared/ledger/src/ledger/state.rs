@@ -18,7 +18,7 @@ use super::{
 use crate::{FILE_BYTES_MAX, FileName, Store, space::Space};
 
 /// Larger memos are files.
-const MEMO_INLINE_BYTES_MAX: usize = 4 << 10;
+pub(super) const MEMO_INLINE_BYTES_MAX: usize = 4 << 10;
 /// Longest text kept of a deed.
 const DEED_BYTES_MAX: usize = 4 << 10;
 
