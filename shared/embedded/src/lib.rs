@@ -6,10 +6,13 @@
 
 pub mod bodhi;
 pub mod faults;
+pub mod images;
 pub mod koji;
 pub mod registry;
+mod samples;
 mod server;
 mod times;
 
 pub use faults::{Fault, Faults, Seen};
+pub use samples::{BadSample, Samples};
 pub use server::Handle;
