@@ -47,7 +47,7 @@ pub trait Consumer: Send + Sync + 'static {
     ) -> impl Future<Output = Vec<Result<Settled<Self::Key>, Failure>>> + Send;
 
     /// Every key that ought to be true, from truth read in bulk, and every key held. A failed listing yields an error
-    /// and no key of it.
+    /// and no key of it. In the order of the keys, so that a survey cut short can go on where it was.
     fn survey(&self, ctx: &Ctx, scope: SurveyScope) -> impl Stream<Item = Result<Self::Key, Failure>> + Send;
 
     /// What to tell the world of a changed fact; `None` where nobody needs to know. Pure.

@@ -3,13 +3,14 @@
 //! It is owed at first start, after an unclean stop, after a gap, when marks collapsed, on a timer and by hand. What is
 //! owed is durable; a survey cut short is owed still and goes on after the last key it recorded.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, str::FromStr, sync::Arc, time::Duration};
 
 use flatbus_base::chain;
-use flatbus_ledger::Origin;
+use flatbus_ledger::{Origin, Position};
 use flatbus_telemetry::metrics::Counter;
 use futures::StreamExt;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::{Consumer, Ctx, SurveyScope, engine::Engine};
@@ -68,29 +69,77 @@ pub(crate) fn due<C: Consumer>(engine: &Engine<C>) -> Option<Plan> {
     }
 }
 
-/// Makes one survey. The error is for the status page; whatever was recorded before it stays recorded.
+/// Makes one survey, or goes on with the one that was cut short. The error is for the status page; whatever was recorded
+/// before it stays recorded.
 pub(crate) async fn one<C: Consumer>(engine: &Arc<Engine<C>>, plan: Plan) -> Result<u64, String> {
-    let started = engine.now();
+    let now = engine.now();
     let full = plan.scope == SurveyScope::Full;
-    engine.watch(engine.ledger().survey_started(started).await);
+    let resumed = Bookmark::read(engine).filter(|bookmark| bookmark.goes_on(full, now.wall, engine));
+    let bookmark = resumed.unwrap_or(Bookmark { full, started: now.wall, after: None });
+    engine.watch(engine.ledger().survey_started(now).await);
     engine.world.metrics.count(Counter::SurveysStarted, 1u64);
     engine.board.surveying(Some(full));
-    info!(full, "Survey begins");
-    let outcome = keys(engine, plan.scope).await;
+    info!(full, after = bookmark.after.as_deref(), "Survey begins");
+    let started = bookmark.started;
+    let outcome = keys(engine, plan.scope, bookmark).await;
     engine.board.surveying(None);
     let found = outcome?;
-    engine.watch(engine.ledger().survey_done(full, started.wall, engine.now()).await);
-    engine.world.metrics.count(Counter::SurveysComplete, 1);
+    engine.watch(engine.ledger().survey_done(full, started, engine.now()).await);
+    engine.world.metrics.count(Counter::SurveysComplete, 1u64);
     engine.board.surveyed(found, engine.now());
     info!(full, keys = found, "Survey complete: {found} keys looked at again");
     Ok(found)
 }
 
-async fn keys<C: Consumer>(engine: &Arc<Engine<C>>, scope: SurveyScope) -> Result<u64, String> {
+/// Where a survey that was cut short goes on. Kept as a replay's position is: in the commit of the keys before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Bookmark {
+    full: bool,
+    started: Timestamp,
+    after: Option<String>,
+}
+
+/// What the position is kept under.
+const BOOKMARK: &str = "survey";
+
+impl Bookmark {
+    fn read<C: Consumer>(engine: &Engine<C>) -> Option<Self> {
+        let text = engine.ledger().position(BOOKMARK).ok().flatten()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Keys recorded long ago, or after what the survey is owed for happened, must be looked at again.
+    fn goes_on<C: Consumer>(&self, full: bool, now: Timestamp, engine: &Engine<C>) -> bool {
+        let age = Duration::try_from(now.duration_since(self.started)).unwrap_or_default();
+        let owed_since = engine.ledger().survey().owed.map_or(Timestamp::MIN, |owed| owed.since);
+        self.after.is_some()
+            && self.full == full
+            && age < engine.settings.survey_every
+            && owed_since <= self.started
+    }
+
+    fn after<K: FromStr>(&self) -> Option<K> {
+        self.after.as_ref().and_then(|text| text.parse().ok())
+    }
+
+    fn at(&self, after: Option<String>) -> Option<Position> {
+        let bookmark = Self { after, ..self.clone() };
+        serde_json::to_string(&bookmark)
+            .ok()
+            .map(|position| Position { source: BOOKMARK.to_owned(), position })
+    }
+}
+
+async fn keys<C: Consumer>(
+    engine: &Arc<Engine<C>>,
+    scope: SurveyScope,
+    bookmark: Bookmark,
+) -> Result<u64, String> {
     let ctx = Ctx::new(Arc::clone(&engine.world));
     let batch = SURVEY_BATCH.min(engine.settings.doubtful_max / 2).max(1);
     let mut keys = pin!(engine.consumer.survey(&ctx, scope).ready_chunks(batch));
     let stop = engine.world.stop.clone();
+    let done: Option<C::Key> = bookmark.after();
     let mut found = 0;
     loop {
         let next = tokio::select! {
@@ -98,17 +147,32 @@ async fn keys<C: Consumer>(engine: &Arc<Engine<C>>, scope: SurveyScope) -> Resul
             () = stop.cancelled() => return Err("stopped before it was complete".to_owned()),
             next = keys.next() => next,
         };
-        let Some(chunk) = next else { return Ok(found) };
-        let chunk: Vec<C::Key> =
+        let Some(chunk) = next else { break };
+        let mut chunk: Vec<C::Key> =
             chunk.into_iter().collect::<Result<_, _>>().map_err(|failure| chain(&failure))?;
+        chunk.retain(|key| done.as_ref().is_none_or(|done| key > done));
         found += chunk.len() as u64;
-        engine.world.metrics.count(Counter::SurveyKeys, chunk.len() as u64);
-        room(engine, chunk.len()).await?;
-        if !engine.watch(engine.mark(&engine.marks(&chunk, Origin::Survey), &[], None).await) {
-            return Err("the ledger can't be written".to_owned());
-        }
+        record(engine, &chunk, &bookmark).await?;
         let pace = Duration::from_secs_f64(chunk.len() as f64 / f64::from(engine.settings.survey_keys_per_s));
         tokio::select! { biased; () = stop.cancelled() => {}, () = tokio::time::sleep(pace) => {} }
+    }
+    engine.watch(engine.mark(&[], &[], bookmark.at(None)).await);
+    Ok(found)
+}
+
+/// Marks a chunk and moves the bookmark behind it, in one commit.
+async fn record<C: Consumer>(
+    engine: &Arc<Engine<C>>,
+    chunk: &[C::Key],
+    bookmark: &Bookmark,
+) -> Result<(), String> {
+    let Some(last) = chunk.last() else { return Ok(()) };
+    engine.world.metrics.count(Counter::SurveyKeys, chunk.len() as u64);
+    room(engine, chunk.len()).await?;
+    let position = bookmark.at(Some(last.to_string()));
+    match engine.watch(engine.mark(&engine.marks(chunk, Origin::Survey), &[], position).await) {
+        true => Ok(()),
+        false => Err("the ledger can't be written".to_owned()),
     }
 }
 

@@ -156,3 +156,37 @@ async fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
     assert!(unit.toy.world(|w| w.made.is_empty()));
     assert_eq!(unit.store.commits(), commits);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_survey_cut_short_goes_on_where_it_was() {
+    let toy = Toy::default();
+    for n in 0..320 {
+        toy.truth(&format!("t{n:03}"), "1");
+    }
+    let slow = Settings { survey_keys_per_s: 32, survey_gap_min: Duration::ZERO, ..settings() };
+    let unit = Running::start_with(toy, slow.clone()).await;
+    unit.until("half way", |unit| unit.toy.settled().len() > 160).await;
+    let (store, toy, clock) = (unit.store.clone(), unit.toy.clone(), unit.clock.clone());
+    unit.stop().await.unwrap();
+    let unit = Running::start_on(store, MemoryBus::new(), clock, toy, slow).await;
+    unit.quiet().await;
+    assert_eq!(unit.toy.world(|w| w.made.len()), 320);
+    let settled = unit.toy.settled().len();
+    assert!(settled < 320 + 64, "{settled} settles: what was looked at before the stop was looked at again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_survey_owed_anew_does_not_go_on_in_the_middle() {
+    let toy = Toy::default();
+    for n in 0..320 {
+        toy.truth(&format!("t{n:03}"), "1");
+    }
+    let slow = Settings { survey_keys_per_s: 32, survey_gap_min: Duration::ZERO, ..settings() };
+    let unit = Running::start_with(toy, slow.clone()).await;
+    unit.until("half way", |unit| unit.toy.settled().len() > 160).await;
+    let (store, bus, clock, toy) = unit.kill().await;
+    toy.truth("t000", "2");
+    let unit = Running::start_on(store, bus, clock, toy, slow).await;
+    unit.quiet().await;
+    assert_eq!(unit.toy.world(|w| w.made["t000"].clone()), "2");
+}
