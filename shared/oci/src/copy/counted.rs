@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::progress::Tally;
+use super::progress::{Side, Tally};
 use crate::{
     BlobStream, Digest, Error, Manifest, ManifestHead, Mounted, Reference, Registry, Repository, Tag,
     TagDeleted, Upload,
@@ -15,15 +15,16 @@ use crate::{
 pub(super) struct Counted {
     inner: Arc<dyn Registry>,
     tally: Tally,
+    side: Side,
 }
 
 impl Counted {
-    pub(super) fn new(inner: Arc<dyn Registry>, tally: Tally) -> Self {
-        Self { inner, tally }
+    pub(super) fn new(inner: Arc<dyn Registry>, tally: Tally, side: Side) -> Self {
+        Self { inner, tally, side }
     }
 
     fn asked(&self) -> &dyn Registry {
-        self.tally.request();
+        self.tally.request(self.side);
         self.inner.as_ref()
     }
 }

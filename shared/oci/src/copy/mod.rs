@@ -18,7 +18,13 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 pub use self::progress::{BlobEnd, NoProgress, Progress};
-use self::{blob::BlobCopy, counted::Counted, flights::Flights, plan::Plan, progress::Tally};
+use self::{
+    blob::BlobCopy,
+    counted::Counted,
+    flights::Flights,
+    plan::Plan,
+    progress::{Side, Tally},
+};
 use crate::{Digest, Error, Manifest, Reference, Registry, Repository, Tag};
 
 /// Bounds of the engine. One engine a process: its budget is for all copies together.
@@ -105,6 +111,8 @@ pub struct Copied {
     pub manifests: u64,
     /// Steps asked of both registries, without retries.
     pub requests: u64,
+    /// Of these, asked of the destination.
+    pub destination_requests: u64,
 }
 
 impl Copied {
@@ -173,8 +181,8 @@ impl<'a> Job<'a> {
         if same && from.repository != to.repository && !to.mount_from.contains(&from.repository) {
             to.mount_from.insert(0, from.repository.clone());
         }
-        from.registry = Arc::new(Counted::new(from.registry, tally.clone()));
-        to.registry = Arc::new(Counted::new(to.registry, tally.clone()));
+        from.registry = Arc::new(Counted::new(from.registry, tally.clone(), Side::Source));
+        to.registry = Arc::new(Counted::new(to.registry, tally.clone(), Side::Destination));
         Self { engine, from, to, progress, tally }
     }
 

@@ -46,12 +46,24 @@ struct Counts {
     mounted: AtomicU64,
     present: AtomicU64,
     manifests: AtomicU64,
-    requests: AtomicU64,
+    source_requests: AtomicU64,
+    destination_requests: AtomicU64,
+}
+
+/// Which registry is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Side {
+    Source,
+    Destination,
 }
 
 impl Tally {
-    pub(super) fn request(&self) {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn request(&self, side: Side) {
+        let count = match side {
+            Side::Source => &self.0.source_requests,
+            Side::Destination => &self.0.destination_requests,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn manifest(&self) {
@@ -77,7 +89,8 @@ impl Tally {
             blobs_mounted: read(&self.0.mounted),
             blobs_present: read(&self.0.present),
             manifests: read(&self.0.manifests),
-            requests: read(&self.0.requests),
+            requests: read(&self.0.source_requests) + read(&self.0.destination_requests),
+            destination_requests: read(&self.0.destination_requests),
         }
     }
 }

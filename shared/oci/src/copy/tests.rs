@@ -109,7 +109,7 @@ async fn an_unchanged_image_is_one_request() {
     let world = World::new();
     world.copy(&["latest"]).await.unwrap();
     let again = world.copy(&["latest"]).await.unwrap();
-    assert_eq!(again, Copied { requests: 1, ..Copied::default() });
+    assert_eq!(again, Copied { requests: 1, destination_requests: 1, ..Copied::default() });
 }
 
 #[tokio::test(start_paused = true)]
