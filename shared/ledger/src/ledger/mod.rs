@@ -260,3 +260,6 @@ async fn landed(ledger: Ledger, group: Arc<Group>) -> Result<(), StoreError> {
         ledger.state().journal.land(flight.number, outcome);
     }
 }
+
+#[cfg(test)]
+mod tests;
