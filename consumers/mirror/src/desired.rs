@@ -69,6 +69,10 @@ pub struct DesiredTags {
     pub holding: BTreeMap<Tag, Desired>,
     /// Tags claimed twice.
     pub conflicts: Vec<Conflict>,
+    /// When what has `latest` came to stable.
+    pub stable_since: Option<Timestamp>,
+    /// When what has `testing` came to testing.
+    pub testing_since: Option<Timestamp>,
 }
 
 /// The tag of what is stable.
@@ -88,7 +92,8 @@ pub fn desired(claims: &[Claim<'_>], releases: &Releases, version_owner: Version
     let counted: Vec<Claim<'_>> = claims.iter().copied().filter(|claim| counts(claim, releases)).collect();
     let stable = newest(&counted, LATEST, stable_at);
     let testing = newest(&counted, TESTING, testing_at);
-    let mut result = DesiredTags::default();
+    let since = |owner: &Option<Owner<'_>>| owner.as_ref().map(|owner| owner.at);
+    let mut result = DesiredTags { stable_since: since(&stable), testing_since: since(&testing), ..DesiredTags::default() };
     for owner in stable.iter().chain(&testing) {
         result.give_floating(owner);
     }
@@ -144,6 +149,12 @@ fn last_push(owner: &Owner<'_>) -> Timestamp {
 }
 
 impl DesiredTags {
+    /// Whether a build of this update, were it one of this repository, would have `latest` or `testing`.
+    pub fn outranked_by(&self, update: &Update) -> bool {
+        let newer = |at: Option<Timestamp>, than: Option<Timestamp>| at.is_some() && at >= than;
+        newer(stable_at(update), self.stable_since) || newer(testing_at(update), self.testing_since)
+    }
+
     fn give_floating(&mut self, owner: &Owner<'_>) {
         if let Some(tag) = tag_for(owner.floating) {
             self.tags.insert(tag, wanted(owner));

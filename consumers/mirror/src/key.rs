@@ -16,16 +16,43 @@ pub enum Key {
     Repository(Repository),
     /// `again/<name>`: a repository to look at again when another writer has had its time.
     Again(Repository),
+    /// `withheld/<nvr>`: a build that has tags by rule but can't be published as it is. Apart from its repository, so
+    /// that it never blocks another tag.
+    Withheld(Nvr),
+    /// `stage/<nvr>`: a build's place in the staging namespace. Apart from the build, so that it never blocks publishing.
+    Stage(Nvr),
+    /// `adopt/<name>`: a repository that a person wants taken over.
+    Adopt(Repository),
+}
+
+impl Key {
+    fn parts(&self) -> (&'static str, &dyn fmt::Display) {
+        match self {
+            Self::Build(nvr) => ("build", nvr),
+            Self::Import(nvr) => ("import", nvr),
+            Self::Repository(name) => ("repository", name),
+            Self::Again(name) => ("again", name),
+            Self::Withheld(nvr) => ("withheld", nvr),
+            Self::Stage(nvr) => ("stage", nvr),
+            Self::Adopt(name) => ("adopt", name),
+        }
+    }
+
+    /// Keys of one lane never run together: a repository has one writer, and imports, which come by the thousand, have
+    /// one worker.
+    pub fn lane(&self) -> String {
+        match self {
+            Self::Repository(name) | Self::Again(name) | Self::Adopt(name) => format!("repository/{name}"),
+            Self::Import(_) => "import".to_owned(),
+            Self::Build(_) | Self::Withheld(_) | Self::Stage(_) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Build(nvr) => write!(f, "build/{nvr}"),
-            Self::Import(nvr) => write!(f, "import/{nvr}"),
-            Self::Repository(name) => write!(f, "repository/{name}"),
-            Self::Again(name) => write!(f, "again/{name}"),
-        }
+        let (kind, name) = self.parts();
+        write!(f, "{kind}/{name}")
     }
 }
 
@@ -50,6 +77,9 @@ impl FromStr for Key {
             "import" => nvr().map(Self::Import),
             "repository" => repository().map(Self::Repository),
             "again" => repository().map(Self::Again),
+            "withheld" => nvr().map(Self::Withheld),
+            "stage" => nvr().map(Self::Stage),
+            "adopt" => repository().map(Self::Adopt),
             other => Err(bad(format!("there is no kind {other:?}"))),
         }
     }

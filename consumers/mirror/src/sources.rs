@@ -146,6 +146,11 @@ impl Sources {
         all
     }
 
+    /// The mapping from pull specs to repositories as text: what was found out by another one has to be found out anew.
+    pub fn mapping(&self) -> String {
+        self.0.iter().map(|source| source.pull_spec.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
     /// The repository and digest of a build.
     ///
     /// # Errors

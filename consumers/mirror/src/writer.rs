@@ -80,6 +80,15 @@ impl Neighbour<'_> {
         }
     }
 
+    /// Whether an update that names this digest is being pushed.
+    pub fn is_at_work_on(&self, digest: &Digest) -> bool {
+        self.pusher_of(digest).is_some()
+    }
+
+    fn pusher_of(&self, digest: &Digest) -> Option<&Update> {
+        self.updates.iter().find(|update| self.busy(update) && self.names(update, digest))
+    }
+
     /// Locked, or in a compose.
     fn busy(&self, update: &Update) -> bool {
         update.locked || self.composing.contains(&update.alias)

@@ -130,7 +130,7 @@ fn testing_alone_is_ever_withdrawn() {
     stable_only.tags.remove(&tag("testing"));
     actual.tags.insert(tag("latest"), Some(digest(1)));
     assert_eq!(told(&alone(&stable_only, &actual)), ["withdraw testing"]);
-    let nothing = DesiredTags { tags: BTreeMap::new(), holding: wanted().holding, conflicts: Vec::new() };
+    let nothing = DesiredTags { tags: BTreeMap::new(), ..wanted() };
     assert_eq!(told(&alone(&nothing, &actual)), ["withdraw testing"]);
     actual.tags.insert(tag("testing"), None);
     assert_eq!(told(&alone(&nothing, &actual)), Vec::<String>::new());
