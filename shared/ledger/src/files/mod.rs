@@ -73,3 +73,6 @@ pub trait Files: Send + Sync + 'static {
     /// The names of all files, in order.
     fn list(&self) -> Result<Vec<FileName>, StoreError>;
 }
+
+#[cfg(test)]
+mod tests;

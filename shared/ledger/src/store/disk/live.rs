@@ -17,10 +17,14 @@ const REOPEN_BYTES_MIN: usize = 2 << 20;
 /// The file that proves there is room.
 const PROBE: &str = "room.probe";
 
+/// Makes what was flushed survive a power cut: `File::sync_data`, but for tests.
+pub(super) type Sync = fn(&File) -> io::Result<()>;
+
 /// An open database and whether it can still be written.
 pub(super) struct Live {
     dir: PathBuf,
     cache_bytes: u64,
+    sync: Sync,
     handle: RwLock<Handle>,
 }
 
@@ -32,10 +36,10 @@ struct Handle {
 }
 
 impl Live {
-    pub(super) fn new(dir: &Path, cache_bytes: u64, db: sled::Db) -> Result<Self, StoreError> {
+    pub(super) fn new(dir: &Path, cache_bytes: u64, db: sled::Db, sync: Sync) -> Result<Self, StoreError> {
         let file = open::db_file(dir)?;
         let handle = RwLock::new(Handle { db: Some(db), file: Some(file), broken: false });
-        Ok(Self { dir: dir.to_owned(), cache_bytes, handle })
+        Ok(Self { dir: dir.to_owned(), cache_bytes, sync, handle })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -68,7 +72,7 @@ impl Live {
             db.flush()?;
             Ok(())
         })?;
-        file.sync_data().map_err(|error| StoreError::from_io(&self.dir, error))
+        (self.sync)(file).map_err(|error| StoreError::from_io(&self.dir, error))
     }
 
     fn is_broken(&self) -> bool {

@@ -87,7 +87,7 @@ impl SledStore {
         let lock = open::lock(dir, options.lock_wait)?;
         let (db, moved_aside) = open::open_or_move_aside(dir, options)?;
         let files = Arc::new(DirFiles::open(&dir.join(FILES))?);
-        let live = Arc::new(Live::new(dir, options.cache_bytes, db)?);
+        let live = Arc::new(Live::new(dir, options.cache_bytes, db, File::sync_data)?);
         let store = Arc::new(Self::start(live, lock)?);
         Ok(OpenedStore { store, files, moved_aside })
     }

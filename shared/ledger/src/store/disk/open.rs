@@ -79,7 +79,11 @@ pub(super) fn open_again(dir: &Path, cache_bytes: u64) -> Result<sled::Db, Store
 
 /// sled's file, to be synced after its flush.
 pub(super) fn db_file(dir: &Path) -> Result<File, StoreError> {
-    File::options().write(true).open(dir.join("db")).map_err(|error| StoreError::from_io(dir, error))
+    File::options()
+        .read(true)
+        .write(true)
+        .open(dir.join("db"))
+        .map_err(|error| StoreError::from_io(dir, error))
 }
 
 fn open(dir: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {

@@ -5,6 +5,7 @@ mod killed;
 
 use std::{
     fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::Duration,
@@ -142,4 +143,33 @@ async fn dropping_the_store_writes_what_was_queued_and_ends_its_thread() {
         answer.await.unwrap();
     }
     assert_eq!(open(temp.path()).store.scan(&[], None, 1000).unwrap().len(), 100);
+}
+
+/// What the test below looks for in sled's file.
+const MARKER: &[u8] = b"flushed before it was synced";
+
+#[test]
+fn nothing_is_answered_before_it_is_flushed_and_then_synced() {
+    let temp = tempfile::tempdir().unwrap();
+    let batch = [Batch(vec![(b"a".to_vec(), Some(MARKER.to_vec()))])];
+    let (db, _) = open::open_or_move_aside(temp.path(), &options()).unwrap();
+    let finds_it = |file: &File| {
+        let mut content = Vec::new();
+        file.try_clone()?.read_to_end(&mut content)?;
+        let found = content.windows(MARKER.len()).any(|bytes| bytes == MARKER);
+        if found {
+            Err(io::Error::other("it was there"))
+        } else {
+            Err(io::Error::other("it was not flushed"))
+        }
+    };
+    let live = Live::new(temp.path(), 1 << 20, db, finds_it).unwrap();
+    let error = live.write(&batch).unwrap_err();
+    assert!(error.to_string().ends_with("it was there"), "{error}");
+}
+
+#[test]
+fn the_call_that_deadlocks_is_banned() {
+    let bans = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../clippy.toml")).unwrap();
+    assert!(bans.contains("sled::Tree::flush_async"));
 }
