@@ -162,11 +162,25 @@ fn spelled_trees(source: &Source) -> Vec<String> {
     spelled.map(|call| format!("{} spells a tree of the ledger: {call}", source.path)).collect()
 }
 
-/// `(test: name)` in a document promises that a test of that name keeps the sentence before it.
+/// `(test: name)` in a document, and a name in a table's column "kept by", promise that a test or a file of tests of that
+/// name keeps what is said there.
 fn broken_promises(document: &Source, tests: &BTreeSet<String>) -> Vec<String> {
-    let promised = document.text.split("(test: ").skip(1).filter_map(|rest| rest.split(')').next());
-    let missing = promised.flat_map(|names| names.split(", ")).filter(|name| !tests.contains(*name));
+    let missing = promised(&document.text).into_iter().filter(|name| !tests.contains(*name));
     missing.map(|name| format!("{} promises the test {name}, which is not there", document.path)).collect()
+}
+
+fn promised(text: &str) -> Vec<&str> {
+    let inline = text.split("(test: ").skip(1).filter_map(|rest| rest.split(')').next());
+    let mut promised: Vec<&str> = inline.flat_map(|names| names.split(", ")).collect();
+    let mut in_table = false;
+    for line in text.lines() {
+        in_table = line.starts_with('|') && (in_table || line.ends_with("| kept by |"));
+        let cell = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        if in_table {
+            promised.extend(cell.split('`').skip(1).step_by(2));
+        }
+    }
+    promised
 }
 
 /// Versions stand in one place: the workspace's table.
@@ -319,7 +333,9 @@ fn trees_of_the_ledger_are_spelled_nowhere() {
 
 #[test]
 fn promises_in_documents_are_kept_by_tests() {
-    let tests = functions(&rust());
+    let sources = rust();
+    let mut tests = functions(&sources);
+    tests.extend(sources.iter().map(|source| source.path.clone()));
     let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
         .map(|name| read(&root().join(name)));
     nothing_wrong(documents.iter().flat_map(|document| broken_promises(document, &tests)).collect());
@@ -413,7 +429,12 @@ mod broken {
     #[test]
     fn a_promise_without_a_test() {
         let document = source("No message is lost (test: kill_9_loses_nothing, replay_works).");
-        assert_eq!(broken_promises(&document, &["replay_works".to_owned()].into()).len(), 1);
+        let tests = ["replay_works".to_owned()].into();
+        assert_eq!(broken_promises(&document, &tests).len(), 1);
+        let table = source(
+            "| promise | kept by |\n| --- | --- |\n| Replay | `replay_works` |\n| All | `tests/gone.rs` |\n\n`no` |",
+        );
+        assert_eq!(broken_promises(&table, &tests).len(), 1);
     }
 
     #[test]
