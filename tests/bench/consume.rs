@@ -111,6 +111,7 @@ async fn unit(
         publisher: Arc::new(AmqpPublisher::new(config, Toy::NAME)),
         socket: None,
         monitoring: None,
+        local_door: None,
         manager: Manager::default(),
     };
     Ok((Unit::open(Toy, settings, parts).await?, ends))
