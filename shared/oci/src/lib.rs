@@ -12,6 +12,8 @@ mod registry;
 mod remote;
 
 #[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use copy::{Copied, Copier, CopySettings, Destination, NoProgress, Progress, Source, UploadMode};

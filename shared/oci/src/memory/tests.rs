@@ -1,5 +1,5 @@
 use super::*;
-use crate::manifest::OCI_INDEX;
+use crate::{conformance, manifest::OCI_INDEX};
 
 fn eog() -> Repository {
     "fedora/eog".parse().unwrap()
@@ -41,4 +41,20 @@ async fn a_lost_answer_leaves_the_effect() {
     registry.set_fault(|_| Some(Fault::FailAfter(fault::cut("r"))));
     assert!(registry.manifest_put(&eog(), &tag.clone().into(), &manifest).await.is_err());
     assert_eq!(registry.tags_of(&eog())[&tag], manifest.digest);
+}
+
+#[tokio::test]
+async fn it_passes_the_suite_of_every_registry() {
+    for tag_delete in [true, false] {
+        let registry =
+            MemoryRegistry::with("r", Abilities { tag_delete, mount: tag_delete, ..Abilities::default() });
+        let expect = conformance::Expect { tag_delete, resume: true };
+        conformance::all(Arc::new(registry.clone()), &eog(), expect).await;
+        assert_eq!(
+            registry.open_uploads(),
+            1,
+            "the one whose digest was wrong is spent, a real server's goes in time"
+        );
+        conformance::copies(Arc::new(registry), Arc::new(MemoryRegistry::new("other")), &eog()).await;
+    }
 }
