@@ -1,6 +1,7 @@
 //! Where messages come from and where they go: AMQP, JSONL files, memory; a publisher with confirms;
 //! fedora-messaging's configuration. Nothing here knows the ledger or a consumer.
 
+mod amqp;
 pub mod config;
 mod decode;
 mod encode;
@@ -9,6 +10,7 @@ mod memory;
 mod publisher;
 mod source;
 
+pub use amqp::{AmqpPublisher, AmqpSource};
 pub use config::{Config, ConfigError};
 pub use encode::{CAUSES_HEADER, SCHEMA_PACKAGE};
 pub use file::FileSource;
