@@ -6,12 +6,14 @@
 
 pub mod bodhi;
 pub mod faults;
+pub mod history;
 pub mod images;
 pub mod koji;
 pub mod registry;
 mod samples;
 mod server;
 mod times;
+pub mod world;
 
 pub use faults::{Fault, Faults, Seen};
 pub use samples::{BadSample, Samples};

@@ -84,11 +84,16 @@ impl Updates {
         inner.composes.insert((release.to_owned(), request.to_owned()), compose);
     }
 
-    /// Ends a compose: its updates are unlocked.
+    /// Ends a compose: its updates are unlocked, their request done.
     pub fn end_compose(&self, release: &str, request: &str) {
         let mut inner = self.lock();
         if let Some(compose) = inner.composes.remove(&(release.to_owned(), request.to_owned())) {
             inner.lock_updates(&compose.aliases, false);
+            for alias in &compose.aliases {
+                if let Some(update) = inner.updates.get_mut(alias) {
+                    update["request"] = Value::Null;
+                }
+            }
         }
     }
 

@@ -45,7 +45,7 @@ impl Ballast {
         let mut number = 0;
         while made.len() < self.bytes {
             let changed = mix(self.own ^ number).is_multiple_of(4);
-            let mut state = mix(if changed { self.own } else { self.common } ^ number << 32);
+            let mut state = mix((if changed { self.own } else { self.common }) ^ (number << 32));
             let end = (made.len() + PIECE_BYTES).min(self.bytes);
             while made.len() < end {
                 state = mix(state);
@@ -60,7 +60,7 @@ impl Ballast {
 
 fn seed(names: &[&str]) -> u64 {
     let hash = Sha256::digest(names.join("\0"));
-    hash.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+    hash.iter().take(8).fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
 }
 
 /// One step of splitmix64: simple, and the same everywhere and for ever.

@@ -8,7 +8,7 @@
 mod labels;
 mod layer;
 mod push;
-mod records;
+pub(crate) mod records;
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 

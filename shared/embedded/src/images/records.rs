@@ -163,7 +163,7 @@ impl Image {
 }
 
 /// An archive record's other keys, as the hub has them.
-fn new_archive(build: &Value, number: usize) -> Value {
+pub(crate) fn new_archive(build: &Value, number: usize) -> Value {
     let id = build["build_id"].as_i64().unwrap_or_default();
     json!({
         "id": id * 10 + i64::try_from(number).unwrap_or_default(), "build_id": id, "btype": "image", "btype_id": 4,
