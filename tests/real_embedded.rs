@@ -5,7 +5,10 @@
 use std::{fs, path::Path, process::Output, time::Duration};
 
 use flatbus_base::Secret;
-use flatbus_embedded::registry::{self, Access, Content, Digest, Registry, Settings};
+use flatbus_embedded::{
+    registry::{self, Access, Content, Digest, Registry, Settings},
+    world,
+};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -131,4 +134,32 @@ async fn skopeo_moves_a_layer_of_64_mib_through_two_directories() {
     skopeo_succeeds(&[&copy[..], &[&source, &first]].concat()).await;
     skopeo_succeeds(&[&copy[..], &[&first, &second]].concat()).await;
     assert_eq!(public.content.tag("big", "1"), Some(digest));
+}
+
+#[tokio::test]
+async fn the_images_of_the_history_are_images_to_skopeo() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = world::Settings {
+        directory: Some(folder.path().to_owned()),
+        stories: true,
+        ..world::Settings::default()
+    };
+    let world = world::start(settings).await.unwrap();
+    for image in world.images.values() {
+        let name = format!("{}@{}", image.repository, image.index.digest);
+        let (source, target) =
+            (self::image(&world.candidate, &name), format!("{}:{}", image.repository, image.tag));
+        let target = self::image(&world.public, &target);
+        let copy =
+            ["copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"];
+        skopeo_succeeds(&[&copy[..], &[&source, &target]].concat()).await;
+        let config = skopeo_succeeds(&["inspect", "--config", "--tls-verify=false", &target]).await;
+        let config: Value = serde_json::from_str(&config).unwrap();
+        let name = config["config"]["Labels"]["org.flatpak.ref"].as_str().unwrap();
+        assert!(name.starts_with("app/") || name.starts_with("runtime/"), "{name}");
+        assert_eq!(
+            world.public.content.tag(&image.repository, &image.tag).as_ref(),
+            Some(&image.index.digest)
+        );
+    }
 }

@@ -138,3 +138,18 @@ fn what_is_no_flatpak_makes_no_image() {
     assert!(make(&source, &Settings::default()).is_err());
     assert!(make(&Source { build: &Value::Null, ..source }, &Settings::default()).is_err());
 }
+
+#[tokio::test]
+async fn an_image_goes_through_the_registry_client_too_and_twice_is_harmless() {
+    let samples = samples();
+    let source =
+        Source { build: &samples.builds[&2_058_026], archives: &samples.archives[&2_058_026], likeness: &[] };
+    let image = make(&source, &Settings { ballast_bytes: 1..=1, ..Settings::default() }).unwrap();
+    let registry = flatbus_oci::MemoryRegistry::new("candidate.example");
+    for _ in 0..2 {
+        image.push(&registry).await.unwrap();
+    }
+    let tag = flatbus_oci::Reference::Tag(image.tag.parse().unwrap());
+    let held = flatbus_oci::Registry::manifest_get(&registry, &"eog".parse().unwrap(), &tag).await.unwrap();
+    assert_eq!(held.map(|held| held.bytes), Some(image.index.bytes));
+}
