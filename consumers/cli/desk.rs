@@ -1,11 +1,12 @@
 //! Where a verb asks: the running unit's socket, or, when no unit runs, the same router in this process on the unit's store.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use axum::body::Body;
+use flatbus_bus::Publisher;
 use flatbus_mirror::Mirror;
-use flatbus_runtime::{Unit, admin::Refusal};
+use flatbus_runtime::{Progress, Unit, admin::Refusal};
 use futures::StreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -46,6 +47,22 @@ impl Desk {
     /// Whether a running unit answers.
     pub fn is_running(&self) -> bool {
         matches!(self.place, Place::Socket(_))
+    }
+
+    /// Settles what is due in this process, told to `progress`. Only where no unit runs: the store is opened anew, with
+    /// somebody who watches.
+    pub async fn settle_here(
+        self,
+        config: wiring::MirrorConfig,
+        publisher: &dyn Publisher,
+        progress: Arc<dyn Progress>,
+        limit: Duration,
+    ) -> anyhow::Result<Self> {
+        self.close().await?;
+        let unit = wiring::open_unit(config, progress).await?;
+        // Cut short, what was in work is doubtful as before.
+        let _ = tokio::time::timeout(limit, unit.settle_due(publisher)).await;
+        Ok(Self { place: Place::Store(Box::new(unit)) })
     }
 
     /// The store's unit, when none runs.

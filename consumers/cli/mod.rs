@@ -43,6 +43,9 @@ pub fn main() -> ExitCode {
 
 async fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
     let common = cli.common;
+    if !matches!(cli.verb, Verb::Run(_)) {
+        wiring::logs(&common, "error", false)?;
+    }
     match cli.verb {
         Verb::Run(what) => run::run(&common, what.consumer).await,
         Verb::Once(what) => once::once(&common, what).await,

@@ -23,7 +23,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
         return line(nothing);
     }
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }

@@ -19,6 +19,14 @@ pub fn counter(what: &str) -> ProgressBar {
     bar
 }
 
+/// A bar of things.
+pub fn items(what: &str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), target());
+    bar.set_style(style("{msg} {bar:30} {pos}/{len} {eta}"));
+    bar.set_message(what.to_owned());
+    bar
+}
+
 /// A bar of bytes.
 pub fn bytes(what: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), target());

@@ -94,6 +94,19 @@ pub fn container_door() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], CONTAINER_PORT))
 }
 
+pub fn mirror(config: flatbus_mirror::config::Config) -> anyhow::Result<Mirror> {
+    use flatbus_oci::{HttpRegistry, RemoteSettings, Registry};
+    let hosts = flatbus_http::HostList::new(["127.0.0.1:*"]);
+    let client = flatbus_http::Client::new(flatbus_http::Settings { hosts, ..Default::default() }, random())?;
+    let reg = |host: String| -> anyhow::Result<Arc<dyn Registry>> { Ok(Arc::new(HttpRegistry::new(client.clone(), RemoteSettings { host, plain_http: true, ..Default::default() })?)) };
+    let mut sources = std::collections::BTreeMap::new();
+    for l in config.sources.locations() { sources.insert(l.host(), reg(l.host())?); }
+    let registries = flatbus_mirror::Registries { destination: reg(config.destination.host())?, anonymous: reg(config.destination.host())?, sources };
+    let koji = Arc::new(flatbus_upstream::koji::KojiHub::new(client.clone(), config.koji.clone()));
+    let bodhi = Arc::new(flatbus_upstream::bodhi::BodhiApi::new(client.clone(), config.bodhi.clone()));
+    Ok(Mirror::new(config, registries, koji, bodhi, None))
+}
+
 /// Opens a consumer on its store.
 pub async fn open_unit(config: MirrorConfig, progress: Arc<dyn Progress>) -> anyhow::Result<Unit<Mirror>> {
     open_unit_until(config, progress, CancellationToken::new(), Duration::ZERO).await
@@ -112,7 +125,7 @@ pub async fn open_unit_until(
         ..StoreOptions::new(SystemClock.wall())
     };
     let metrics = Metrics::new(Mirror::NAME);
-    let mirror = Mirror::from_config(config.consumer, &metrics, random()).map_err(|error| Misconfigured(error.to_string()))?;
+    let mirror = mirror(config.consumer)?;
     let folder = config.runtime.state_dir.join("ledger");
     let opened = open_store(folder, options).await?;
     let parts = Parts {

@@ -1,0 +1,152 @@
+//! The world of the demo: servers on free ports of 127.0.0.1, and mirror running among them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use flatbus_bus::MemoryBus;
+use flatbus_embedded::{
+    bodhi,
+    history::{Player, beside_the_timeline},
+    images, koji,
+    registry::{self, Content},
+    Samples,
+};
+use flatbus_ledger::Ledger;
+use flatbus_runtime::{Ends, Failure, Manager, Unwatched};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::super::{
+    args::{Common, Name},
+    wiring,
+};
+
+/// The queue that mirror consumes from.
+const QUEUE: &str = "mirror";
+/// The history is of the production environment.
+const TOPIC_PREFIX: &str = "org.fedoraproject.prod";
+
+/// Everything but the consumer.
+pub struct Servers {
+    pub bus: MemoryBus,
+    pub koji: koji::Koji,
+    pub bodhi: bodhi::Bodhi,
+    pub candidate: registry::Registry,
+    pub public: registry::Registry,
+    pub config: PathBuf,
+}
+
+impl Servers {
+    /// Starts them, with every image of the history in the candidate registry and nothing in the public one.
+    pub async fn start(folder: &Path) -> anyhow::Result<(Self, Player)> {
+        let mut samples = Samples::built_in()?;
+        for story in beside_the_timeline()? {
+            story.add_to(&mut samples)?;
+        }
+        let candidate = registry_in(&folder.join("candidate")).await?;
+        let public = registry_in(&folder.join("public")).await?;
+        let koji = koji::start(koji::Settings::default()).await?;
+        let bodhi = bodhi::start(bodhi::Settings::default()).await?;
+        let (made, mut samples) = tokio::task::spawn_blocking(move || {
+            let made = images::make_all(&samples.builds, &samples.archives, &images::Settings::default());
+            (made, samples)
+        })
+        .await?;
+        samples.name_images(&made, &candidate.host());
+        let content = Arc::clone(&candidate.content);
+        tokio::task::spawn_blocking(move || made.values().try_for_each(|image| image.put(&content))).await??;
+        let player = Player::new(samples, Arc::clone(&koji.builds), Arc::clone(&bodhi.updates))?;
+        let config = folder.join("mirror.toml");
+        let servers = Self { bus: MemoryBus::new(), koji, bodhi, candidate, public, config };
+        std::fs::write(&servers.config, servers.configuration(folder)).context("writing the demo's configuration")?;
+        Ok((servers, player))
+    }
+
+    /// The same file that a unit would be given.
+    fn configuration(&self, folder: &Path) -> String {
+        format!(
+            r#"# The configuration of this demo: the running unit answers to every verb that is given this file.
+topic_prefix = "{TOPIC_PREFIX}"
+
+[consumer_config]
+destination = "{public}/fedora"
+koji = "{koji}"
+bodhi = "{bodhi}/"
+# This Koji is ours alone: no need to go easy on it.
+imports_per_s = 100
+
+[[consumer_config.sources]]
+pull_spec = "{candidate_host}/"
+bytes_at = ["{candidate}"]
+
+[consumer_config.runtime]
+state_dir = "{folder}/state"
+socket = "{folder}/mirror.sock"
+"#,
+            public = self.public.url(),
+            koji = self.koji.url(),
+            bodhi = self.bodhi.url(),
+            candidate_host = self.candidate.host(),
+            candidate = self.candidate.url(),
+            folder = folder.display(),
+        )
+    }
+
+    /// Runs mirror on the embedded bus.
+    pub async fn run_mirror(&self) -> anyhow::Result<Running> {
+        let common = Common { config: Some(self.config.clone()), json: false, log: None, container: false };
+        let config = wiring::load(&common, Name::Mirror)?;
+        let socket = Some(config.runtime.socket.clone());
+        let stop = CancellationToken::new();
+        let unit = wiring::open_unit_until(config, Arc::new(Unwatched), stop.clone(), std::time::Duration::ZERO).await?;
+        let ledger = unit.ledger().clone();
+        let ends = Ends {
+            source: Box::new(self.bus.source(QUEUE)),
+            publisher: Arc::new(self.bus.publisher(TOPIC_PREFIX)),
+            socket,
+            monitoring: None,
+            local_door: None,
+            manager: Manager::default(),
+        };
+        let mut task = JoinSet::new();
+        task.spawn(unit.run(ends));
+        Ok(Running { ledger, stop, task })
+    }
+
+    /// Whether mirror has recorded all that it was sent.
+    pub fn all_recorded(&self) -> bool {
+        self.bus.waiting(QUEUE) + self.bus.unacked(QUEUE) == 0
+    }
+
+    pub async fn stop(self) {
+        self.koji.stop().await;
+        self.bodhi.stop().await;
+        self.candidate.stop().await;
+        self.public.stop().await;
+    }
+}
+
+async fn registry_in(folder: &Path) -> anyhow::Result<registry::Registry> {
+    let settings = registry::Settings { content: Content::in_directory(folder)?, ..registry::Settings::default() };
+    Ok(registry::start(settings).await?)
+}
+
+/// mirror, running.
+pub struct Running {
+    pub ledger: Ledger,
+    stop: CancellationToken,
+    task: JoinSet<Result<(), Failure>>,
+}
+
+impl Running {
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        if let Some(ended) = self.task.join_next().await {
+            ended??;
+        }
+        Ok(())
+    }
+}
