@@ -1,6 +1,6 @@
 //! One doubtful key: what is known of it, how marks and failures change it, and its record. Pure: no clock, no store.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use flatbus_base::Moment;
 use jiff::Timestamp;
@@ -180,6 +180,7 @@ impl Entry {
     }
 
     fn remember(&mut self, causes: &[Arc<str>], causes_max: usize) {
+        self.causes.reserve_exact(causes.len().min(causes_max)); // Most keys have one cause, and keep to one.
         for cause in causes {
             self.causes.retain(|known| known != cause);
             self.causes.push(cause.clone());
@@ -258,12 +259,13 @@ impl Entry {
     }
 
     /// As it will stand if the process ends now.
-    pub(super) fn at_rest(&self, causes_max: usize) -> Self {
-        let mut entry = self.clone();
-        if entry.phase == Phase::InFlight {
-            entry.release(causes_max);
+    fn at_rest(&self, causes_max: usize) -> Cow<'_, Self> {
+        if self.phase != Phase::InFlight {
+            return Cow::Borrowed(self);
         }
-        entry
+        let mut entry = self.clone();
+        entry.release(causes_max);
+        Cow::Owned(entry)
     }
 
     pub(super) fn state(&self) -> State {

@@ -23,7 +23,7 @@ pub(super) struct Group(OnceLock<Outcome>);
 
 impl Group {
     pub(super) fn outcome(&self) -> Option<Result<(), StoreError>> {
-        self.0.get().map(|outcome| outcome.as_ref().map(|()| ()).map_err(|error| error.again()))
+        self.0.get().map(|outcome| outcome.as_ref().copied().map_err(|error| error.again()))
     }
 }
 

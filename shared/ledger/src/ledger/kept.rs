@@ -28,7 +28,7 @@ impl Ledger {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        self.named(Space::Fact, prefix, after, limit, |record| record::read_text(record))
+        self.named(Space::Fact, prefix, after, limit, record::read_text)
     }
 
     /// What the consumer remembers under a name. A memo whose file is lost counts as none: it costs work, no more.
@@ -54,7 +54,7 @@ impl Ledger {
     /// # Errors
     /// When the store can't be read.
     pub fn memos(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Memo>, StoreError> {
-        let found = self.named(Space::Memo, prefix, after, limit, |record| record::read_memo(record))?;
+        let found = self.named(Space::Memo, prefix, after, limit, record::read_memo)?;
         let read = found
             .into_iter()
             .map(|(name, content)| Ok(self.read_content(content)?.map(|bytes| (name, bytes))));

@@ -1,5 +1,7 @@
 //! What every [`Store`] must do, as plain functions over one: the twin in memory can't promise what the disk doesn't.
 
+#![expect(clippy::unwrap_used, reason = "a suite for tests: what fails here is meant to panic")]
+
 use std::sync::Arc;
 
 use futures::future::join_all;

@@ -20,6 +20,14 @@ use futures::future::BoxFuture;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch(pub Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
+impl Batch {
+    /// Bytes of all keys and values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum()
+    }
+}
+
 /// One record: its key and its value.
 pub type Record = (Vec<u8>, Vec<u8>);
 

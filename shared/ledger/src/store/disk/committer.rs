@@ -26,25 +26,21 @@ pub(super) fn run(live: &Live, jobs: &Receiver<Job>) {
             group.into_iter().map(|job| (job.batch, job.answer)).unzip();
         let outcome = live.write(&batches);
         for answer in waiting {
-            let theirs = outcome.as_ref().map(|()| ()).map_err(StoreError::again);
+            let theirs = outcome.as_ref().copied().map_err(StoreError::again);
             let _ = answer.send(theirs); // Nobody may be waiting any more; it is written all the same.
         }
     }
 }
 
 fn gather(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
-    let mut bytes = size(&first.batch);
+    let mut bytes = first.batch.bytes();
     let mut group = vec![first];
     while group.len() < GROUP_BATCHES_MAX
         && bytes < GROUP_BYTES_MAX
         && let Ok(job) = jobs.try_recv()
     {
-        bytes += size(&job.batch);
+        bytes += job.batch.bytes();
         group.push(job);
     }
     group
-}
-
-fn size(batch: &Batch) -> usize {
-    batch.0.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum()
 }

@@ -1,15 +1,17 @@
 //! The open database. After any error of a write sled refuses all further ones, also once the cause is gone: the
-//! database is then opened anew, as soon as there is room to. Until then it still answers reads.
+//! database is then opened anew, as soon as there is room to. Until then reads may fail too, so room is looked for
+//! before each write: a disk that fills up slowly never gets that far.
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    num::NonZeroU64,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
 
-use super::open;
+use super::{StoreOptions, open};
 use crate::{Batch, StoreError};
 
 /// sled grows by segments of 512 KiB and writes a snapshot when it opens: with less room than this it would fail again.
@@ -23,7 +25,7 @@ pub(super) type Sync = fn(&File) -> io::Result<()>;
 /// An open database and whether it can still be written.
 pub(super) struct Live {
     dir: PathBuf,
-    cache_bytes: u64,
+    options: StoreOptions,
     sync: Sync,
     handle: RwLock<Handle>,
 }
@@ -36,10 +38,15 @@ struct Handle {
 }
 
 impl Live {
-    pub(super) fn new(dir: &Path, cache_bytes: u64, db: sled::Db, sync: Sync) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        dir: &Path,
+        options: &StoreOptions,
+        db: sled::Db,
+        sync: Sync,
+    ) -> Result<Self, StoreError> {
         let file = open::db_file(dir)?;
         let handle = RwLock::new(Handle { db: Some(db), file: Some(file), broken: false });
-        Ok(Self { dir: dir.to_owned(), cache_bytes, sync, handle })
+        Ok(Self { dir: dir.to_owned(), options: options.clone(), sync, handle })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -54,6 +61,7 @@ impl Live {
 
     /// Makes the batches durable, in order, all or none. Only the committer calls this.
     pub(super) fn write(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        self.look_for_room(batches).map_err(|error| StoreError::from_io(&self.dir, error))?;
         if self.is_broken() {
             self.reopen()?;
         }
@@ -84,7 +92,7 @@ impl Live {
         self.prove_room().map_err(|error| StoreError::from_io(&self.dir, error))?;
         let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
         (handle.db, handle.file) = (None, None); // It holds sled's lock: drop it first.
-        let db = open::open_again(&self.dir, self.cache_bytes)?;
+        let db = open::open_again(&self.dir, self.options.cache_bytes)?;
         handle.file = Some(open::db_file(&self.dir)?);
         handle.db = Some(db);
         handle.broken = false;
@@ -92,6 +100,17 @@ impl Live {
         Ok(())
     }
 
+    /// Asks the file system, which does not know of every quota.
+    fn look_for_room(&self, batches: &[Batch]) -> io::Result<()> {
+        let Some(least) = NonZeroU64::new(self.options.room_bytes_min) else { return Ok(()) };
+        let written: usize = batches.iter().map(Batch::bytes).sum();
+        let room = rustix::fs::statvfs(&self.dir)?;
+        let enough =
+            room.f_bavail.saturating_mul(room.f_frsize) >= least.get().saturating_add(2 * written as u64);
+        if enough { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    /// Takes the room and gives it back: what no quota can hide.
     fn prove_room(&self) -> io::Result<()> {
         let probe = self.dir.join(PROBE);
         let written = File::create(&probe).and_then(|mut file| {

@@ -41,6 +41,8 @@ pub struct StoreOptions {
     pub lock_wait: Duration,
     /// Take a network file system too: somebody vouches for its locks and syncs.
     pub allow_network_fs: bool,
+    /// Free space below which nothing is written and the store counts as full; zero: the disk's own word is waited for.
+    pub room_bytes_min: u64,
     /// Memory for recently used records.
     pub cache_bytes: u64,
 }
@@ -49,7 +51,13 @@ impl StoreOptions {
     /// What a unit runs with.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now, lock_wait: Duration::ZERO, allow_network_fs: false, cache_bytes: 16 << 20 }
+        Self {
+            now,
+            lock_wait: Duration::ZERO,
+            allow_network_fs: false,
+            room_bytes_min: 4 << 20,
+            cache_bytes: 16 << 20,
+        }
     }
 }
 
@@ -87,7 +95,7 @@ impl SledStore {
         let lock = open::lock(dir, options.lock_wait)?;
         let (db, moved_aside) = open::open_or_move_aside(dir, options)?;
         let files = Arc::new(DirFiles::open(&dir.join(FILES))?);
-        let live = Arc::new(Live::new(dir, options.cache_bytes, db, File::sync_data)?);
+        let live = Arc::new(Live::new(dir, options, db, File::sync_data)?);
         let store = Arc::new(Self::start(live, lock)?);
         Ok(OpenedStore { store, files, moved_aside })
     }

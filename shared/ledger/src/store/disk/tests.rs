@@ -91,8 +91,7 @@ async fn a_second_opener_waits_when_told_to() {
     let first = open(&dir);
     let (opened, second) = mpsc::channel();
     let patient = StoreOptions { lock_wait: Duration::from_secs(60), ..options() };
-    let theirs = dir.clone();
-    let thread = thread::spawn(move || opened.send(SledStore::open(&theirs, &patient).is_ok()));
+    let thread = thread::spawn(move || opened.send(SledStore::open(&dir, &patient).is_ok()));
     assert!(second.recv_timeout(Duration::from_millis(250)).is_err(), "it got in beside us");
     drop(first);
     assert_eq!(second.recv_timeout(Duration::from_secs(60)), Ok(true));
@@ -163,7 +162,7 @@ fn nothing_is_answered_before_it_is_flushed_and_then_synced() {
             Err(io::Error::other("it was not flushed"))
         }
     };
-    let live = Live::new(temp.path(), 1 << 20, db, finds_it).unwrap();
+    let live = Live::new(temp.path(), &options(), db, finds_it).unwrap();
     let error = live.write(&batch).unwrap_err();
     assert!(error.to_string().ends_with("it was there"), "{error}");
 }
