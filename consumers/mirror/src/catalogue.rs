@@ -126,6 +126,7 @@ impl Catalogue {
     /// When Koji, Bodhi or the ledger can't be read.
     pub async fn changed_since(&self, ctx: &Ctx, builds: &Builds, since: Timestamp) -> Result<Survey, Failure> {
         let query = UpdateQuery { modified_since: Some(since), ..UpdateQuery::default() };
+        self.state.lock().await.listing = None;            // What changed since then is not in it.
         let updates = self.bodhi.updates(&query).await?;
         self.place(ctx, builds, &updates).await
     }

@@ -2,7 +2,10 @@
 //!
 //! Looks at updates and builds only, never at what the registry holds, and never decides what to do about it.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use flatbus_oci::{Digest, Tag};
 use flatbus_upstream::bodhi::{Status, Update};
@@ -67,6 +70,8 @@ pub struct DesiredTags {
     pub tags: BTreeMap<Tag, Desired>,
     /// `build-<koji build id>` of each build that has a tag.
     pub holding: BTreeMap<Tag, Desired>,
+    /// Tags that are neither moved nor withdrawn, whatever they name: what should have them isn't known.
+    pub left: BTreeSet<Tag>,
     /// Tags claimed twice.
     pub conflicts: Vec<Conflict>,
     /// When what has `latest` came to stable.
@@ -149,10 +154,19 @@ fn last_push(owner: &Owner<'_>) -> Timestamp {
 }
 
 impl DesiredTags {
-    /// Whether a build of this update, were it one of this repository, would have `latest` or `testing`.
-    pub fn outranked_by(&self, update: &Update) -> bool {
+    /// Leaves alone what a build of this update would have if it were one of this repository. Says whether that is
+    /// anything.
+    pub fn leave_to(&mut self, update: &Update) -> bool {
         let newer = |at: Option<Timestamp>, than: Option<Timestamp>| at.is_some() && at >= than;
-        newer(stable_at(update), self.stable_since) || newer(testing_at(update), self.testing_since)
+        let latest = newer(stable_at(update), self.stable_since).then_some(LATEST);
+        let testing = newer(testing_at(update), self.testing_since).then_some(TESTING);
+        let left: Vec<Tag> = latest.into_iter().chain(testing).filter_map(tag_for).collect();
+        for tag in &left {
+            self.tags.remove(tag);
+        }
+        let any = !left.is_empty();
+        self.left.extend(left);
+        any
     }
 
     fn give_floating(&mut self, owner: &Owner<'_>) {

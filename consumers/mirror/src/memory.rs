@@ -48,6 +48,8 @@ pub enum Shortcoming {
         /// Who was asked.
         asked: Vec<String>,
     },
+    /// Koji doesn't know the build, which an update names.
+    Unknown,
     /// It is no Flatpak: a config lacks `org.flatpak.ref`.
     Refused {
         /// What was found.
@@ -59,6 +61,7 @@ impl fmt::Display for Shortcoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable { asked } => write!(f, "its image is unavailable, none of {} has it", asked.join(", ")),
+            Self::Unknown => f.write_str("Koji does not know it"),
             Self::Refused { found } => write!(f, "it is no Flatpak, there is {found}"),
         }
     }

@@ -152,7 +152,7 @@ impl Plan {
         let Some((tag, Some(from))) = actual.tags.iter().find(|(tag, _)| tag.as_str() == TESTING) else {
             return;
         };
-        if desired.tags.contains_key(tag) {
+        if desired.tags.contains_key(tag) || desired.left.contains(tag) {
             return;
         }
         match others.verdict(tag, Some(*from), None) {

@@ -9,11 +9,12 @@ use flatbus_oci::{Digest, Error, ManifestHead, Repository, Tag};
 use flatbus_runtime::{Ctx, Failure};
 use flatbus_upstream::bodhi::Update;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 
 use crate::{
     belief,
     builds::Facts,
-    desired::{Claim, DesiredTags, TESTING, desired},
+    desired::{Claim, DesiredTags, LATEST, TESTING, desired, stable_at, testing_at},
     memory::{self, ActedOn, Ownership, Shortcoming, Withheld},
     mirror::Mirror,
     plan::{Actual, Held},
@@ -38,6 +39,8 @@ pub(crate) struct View {
     pub builds: Vec<Placed>,
     /// What its tags should be.
     pub desired: DesiredTags,
+    /// Builds that Koji doesn't know, and that may be what some tags should name; with the time of their push.
+    pub unknown: BTreeMap<String, Timestamp>,
     /// What they are.
     pub actual: Actual,
     /// Media types of what they name.
@@ -64,13 +67,14 @@ impl Mirror {
         if claims.is_empty() {
             return Ok(None);
         }
-        let desired = desired(&claims, &self.config.releases, self.config.tag_writer.version_owner());
-        self.nothing_unknown_outranks(&desired, &updates, &facts)?;
+        let mut desired = desired(&claims, &self.config.releases, self.config.tag_writer.version_owner());
+        let unknown = self.leave_to_unknown(&mut desired, &updates, &facts);
         let full = self.full_name(repository)?;
         let mut view = View {
             repository: repository.clone(),
             full,
             desired,
+            unknown,
             actual: Actual::default(),
             media_types: BTreeMap::new(),
             composing: BTreeSet::new(),
@@ -117,14 +121,20 @@ impl Mirror {
         self.builds.facts(ctx, ours).await
     }
 
-    /// A build that Koji doesn't know may be the one that should have a tag: then nothing is decided without it.
-    fn nothing_unknown_outranks(&self, desired: &DesiredTags, updates: &[Update], facts: &Facts) -> Result<(), Failure> {
-        for update in updates.iter().filter(|update| desired.outranked_by(update)) {
-            if let Some(nvr) = self.config.releases.builds(update).find(|nvr| facts.unknown.contains(*nvr)) {
-                return Err(Failure::retry(format!("Koji does not know {nvr}, which {} pushed last: nothing was changed", update.alias)));
+    /// A build that Koji doesn't know may be the one that should have a tag: then that tag is left alone.
+    fn leave_to_unknown(&self, desired: &mut DesiredTags, updates: &[Update], facts: &Facts) -> BTreeMap<String, Timestamp> {
+        let mut unknown = BTreeMap::new();
+        for update in updates {
+            let named: Vec<&str> = self.config.releases.builds(update).filter(|nvr| facts.unknown.contains(*nvr)).collect();
+            let pushed = stable_at(update).max(testing_at(update));
+            if let Some(pushed) = pushed
+                && !named.is_empty()
+                && desired.leave_to(update)
+            {
+                unknown.extend(named.into_iter().map(|nvr| (nvr.to_owned(), pushed)));
             }
         }
-        Ok(())
+        unknown
     }
 
     async fn read_destination(&self, ctx: &Ctx, view: &mut View) -> Result<(), Failure> {
@@ -163,7 +173,7 @@ impl Mirror {
     pub(crate) fn stays_withheld(&self, ctx: &Ctx, withheld: &Withheld) -> bool {
         match withheld.why {
             Shortcoming::Refused { .. } => true,
-            Shortcoming::Unavailable { .. } => {
+            Shortcoming::Unavailable { .. } | Shortcoming::Unknown => {
                 let age = Duration::try_from(ctx.now().duration_since(withheld.asked)).unwrap_or_default();
                 age < self.config.unavailable_again
             }
@@ -206,14 +216,14 @@ fn claims<'a>(updates: &'a [Update], builds: &'a [Placed]) -> Vec<Claim<'a>> {
     updates.iter().flat_map(of).collect()
 }
 
-/// Every tag with a digest by rule, `testing` in any case; holding tags that are not remembered, all of them for a survey.
+/// Every tag with a digest by rule, the floating ones in any case; holding tags that are not remembered, all of them for a survey.
 fn tags_to_ask(view: &View, thorough: bool) -> Vec<Tag> {
     let holding = view.desired.holding.iter().filter(|(tag, build)| {
         let known = |held: &Held| held.digest == build.digest;
         thorough || !view.actual.held.get(*tag).is_some_and(known)
     });
     let mut tags: BTreeSet<Tag> = view.desired.tags.keys().chain(holding.map(|(tag, _)| tag)).cloned().collect();
-    tags.extend(tag_for(TESTING));
+    tags.extend([LATEST, TESTING].into_iter().filter_map(tag_for));
     tags.into_iter().collect()
 }
 
@@ -222,5 +232,6 @@ fn wrong_tags(view: &View) -> Vec<(Tag, Digest)> {
     let is_right = |tag: &Tag, digest: &Digest| view.desired.tags.get(tag).is_some_and(|wanted| wanted.digest == *digest);
     let named = view.actual.tags.iter().filter_map(|(tag, digest)| Some((tag, (*digest)?)));
     let ours = named.filter(|(tag, _)| !view.desired.holding.contains_key(*tag));
+    let ours = ours.filter(|(tag, _)| !view.desired.left.contains(*tag));
     ours.filter(|(tag, digest)| !is_right(tag, digest)).map(|(tag, digest)| (tag.clone(), digest)).collect()
 }

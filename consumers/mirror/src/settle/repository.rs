@@ -13,7 +13,7 @@ use crate::{
     builds,
     desired::{LATEST, TESTING},
     key::Key,
-    memory::{self, ActedOn, Staged, Withheld},
+    memory::{self, ActedOn, Shortcoming, Staged, Withheld},
     mirror::Mirror,
     plan::{Held, Others, Plan, plan},
     tagname::tag_for,
@@ -47,12 +47,26 @@ impl Mirror {
         for waiting in &plan.waiting {
             info!(repository = %view.full, "{}:{} is left as it is for {:?}: {}", view.full, waiting.tag, waiting.wait, waiting.why);
         }
-        let done = self.act(ctx, view, plan).await?;
+        let mut done = self.act(ctx, view, plan).await?;
+        done.withheld.extend(self.newly_unknown(ctx, view)?);
         self.keep(ctx, view, plan, &done)?;
         let facts = self.facts(view, &done);
         let settled = if done.changed { Settled::changed(facts) } else { Settled::unchanged(facts) };
         let again = (!plan.waiting.is_empty()).then(|| Key::Again(view.repository.clone()));
         Ok(settled.also(again).also(self.left_over(ctx, &done)?))
+    }
+
+    /// Builds that Koji was not known to be ignorant of, or not lately.
+    fn newly_unknown(&self, ctx: &Ctx, view: &View) -> Result<BTreeMap<String, Withheld>, Failure> {
+        let mut new = BTreeMap::new();
+        for (nvr, pushed) in &view.unknown {
+            let known = ctx.memo::<Withheld>(&memory::withheld(nvr))?;
+            if !known.is_some_and(|known| self.stays_withheld(ctx, &known)) {
+                let (repository, asked, pushed) = (view.repository.clone(), ctx.now(), *pushed);
+                new.insert(nvr.clone(), Withheld { repository, why: Shortcoming::Unknown, asked, pushed });
+            }
+        }
+        Ok(new)
     }
 
     /// What is remembered of all this. In shadow mode nothing but what Koji said: nothing else happened.

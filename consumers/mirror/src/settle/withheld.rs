@@ -16,7 +16,11 @@ impl Mirror {
     pub(crate) async fn settle_withheld(&self, ctx: &Ctx, nvr: &Nvr) -> Result<Settled<Key>, Failure> {
         let name = memory::withheld(nvr.as_str());
         let Some(withheld) = ctx.memo::<Withheld>(&name)? else { return Ok(Settled::unchanged(Vec::new())) };
-        let Some(fact) = self.builds.fact(ctx, nvr.as_str()).await? else { return Ok(Settled::unchanged(Vec::new())) };
+        let Some(fact) = self.builds.fact(ctx, nvr.as_str()).await? else { return self.still_unknown(ctx, nvr, withheld) };
+        if withheld.why == Shortcoming::Unknown {
+            ctx.forget(&name);
+            return Ok(Settled::unchanged(Vec::new()).also([Key::Build(nvr.clone())]));
+        }
         let placed = self.config.sources.place(&fact).map_err(|error| Failure::park(error.to_string()))?;
         let full = self.full_name(&placed.repository)?;
         match self.find(&placed, &full).await? {
@@ -35,6 +39,15 @@ impl Mirror {
                 Ok(Settled::unchanged(Vec::new()))
             }
         }
+    }
+
+    /// Koji knows every build that Bodhi pushes: of a fresh one it will.
+    fn still_unknown(&self, ctx: &Ctx, nvr: &Nvr, withheld: Withheld) -> Result<Settled<Key>, Failure> {
+        if self.is_fresh(ctx, &withheld) {
+            return Err(Failure::retry(format!("Koji does not know {nvr}, which an update pushed: its tags are left as they are")));
+        }
+        ctx.remember(&memory::withheld(nvr.as_str()), &Withheld { asked: ctx.now(), ..withheld })?;
+        Ok(Settled::unchanged(Vec::new()))
     }
 
     fn is_fresh(&self, ctx: &Ctx, withheld: &Withheld) -> bool {

@@ -85,11 +85,27 @@ async fn a_bodhi_or_koji_that_fails_only_makes_keys_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_build_that_koji_does_not_know_and_that_would_win_stops_everything() {
+async fn a_build_that_koji_does_not_know_leaves_alone_what_it_would_have_and_nothing_else() {
     let world = stable_one_and_testing_two().await;
-    world.bodhi.put(stable("U-3", &["eog-3-1"], "2022-09-30 00:00:00"));
-    assert_eq!(world.settle(&["repository/eog"]).await.waiting, 1);
-    assert!(world.waiting()["repository/eog"].contains("eog-3-1"), "{:?}", world.waiting());
+    world.bodhi.put(testing("U-3", &["eog-3-1"], "2022-09-30 00:00:00"));
+    world.bodhi.put(stable("U-2", &["eog-2-1"], "2022-09-29 00:00:00"));
+    world.bodhi.edit("U-1", |update| update.date_testing = None);
+    assert_eq!(world.settle(&["build/eog-3-1", "build/eog-2-1"]).await.waiting, 1);
+    assert!(world.waiting()["withheld/eog-3-1"].contains("Koji does not know eog-3-1"), "{:?}", world.waiting());
+    assert_eq!((world.tags("eog")["latest"], world.tags("eog")["testing"]), (2, 2));
+    world.build("eog-3-1", 3, "eog");
+    world.pass(DAY / 24).await;
+    assert_eq!(world.rig.settle().await.waiting, 0);
+    assert_eq!((world.tags("eog")["latest"], world.tags("eog")["testing"]), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn testing_is_not_withdrawn_for_the_sake_of_a_build_that_koji_does_not_know() {
+    let world = stable_one_and_testing_two().await;
+    world.bodhi.edit("U-2", |update| update.status = Status::Obsolete);
+    world.bodhi.edit("U-1", |update| update.date_testing = None);
+    world.bodhi.put(testing("U-3", &["eog-3-1"], "2022-09-30 00:00:00"));
+    world.settle(&["repository/eog"]).await;
     nothing_happened(&world);
 }
 

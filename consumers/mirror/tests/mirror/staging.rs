@@ -3,7 +3,7 @@
 use flatbus_oci::memory::Op;
 use flatbus_upstream::memory::KojiCall;
 
-use crate::world::{DAY, Setting, World, repo, stable, tag, testing, update};
+use crate::world::{DAY, Setting, World, image_bytes, repo, stable, tag, testing, update};
 
 async fn with_staging(more: &str) -> World {
     Setting::new().with("staging = \"https://public.example/staging\"").with(more).world().await
@@ -48,7 +48,7 @@ async fn a_build_that_no_update_pushes_goes_after_staging_keep_days() {
 
 #[tokio::test(start_paused = true)]
 async fn staging_max_bytes_stops_staging_and_never_publishing() {
-    let world = with_staging("staging_max_bytes = 1500").await;
+    let world = with_staging(&format!("staging_max_bytes = {}", image_bytes(1) * 3 / 2)).await;
     world.build("eog-1-1", 1, "eog");
     world.build("eog-2-1", 2, "eog");
     world.settle(&["build/eog-1-1"]).await;

@@ -146,6 +146,11 @@ pub fn digest_of(id: i64) -> Digest {
     recipe("app/x/x86_64/stable", id).make().digest()
 }
 
+/// Size of the blobs of that image.
+pub fn image_bytes(id: i64) -> usize {
+    recipe("app/x/x86_64/stable", id).make().blobs.iter().map(bytes::Bytes::len).sum()
+}
+
 fn recipe(flatpak_ref: &str, id: i64) -> Recipe {
     Recipe { layer_bytes: 100, ..Recipe::flatpak(flatpak_ref, u64::try_from(id).unwrap()) }
 }
