@@ -208,7 +208,7 @@ async fn a_wrong_configuration_ends_with_78_and_names_file_line_key_and_what_is_
     for verb in [&["run", "mirror"][..], &["status", "mirror"], &["check", "mirror"], &["once", "mirror"]] {
         let said = stage.flatbus(verb).await;
         assert_eq!(said.code(), 78, "{verb:?}: {}", said.err());
-        for word in ["mirror.toml", "17", "setles_max", "settles_max"] {
+        for word in ["mirror.toml:16", "setles_max", "settles_max"] {
             assert!(said.err().contains(word), "{word} is not in: {}", said.err());
         }
     }

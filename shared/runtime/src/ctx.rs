@@ -9,7 +9,7 @@ use std::{
 };
 
 use flatbus_base::{Clock, Random};
-use flatbus_ledger::Ledger;
+use flatbus_ledger::{Ledger, Store};
 use flatbus_telemetry::metrics::Metrics;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -22,6 +22,7 @@ pub(crate) struct World {
     pub clock: Arc<dyn Clock>,
     pub random: Random,
     pub ledger: Ledger,
+    pub store: Arc<dyn Store>,
     pub metrics: Metrics,
     pub shadow: bool,
     pub state_dir: PathBuf,

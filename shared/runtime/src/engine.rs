@@ -14,7 +14,7 @@ use std::{
 use flatbus_base::{Moment, Remedy};
 use flatbus_bus::{Delivery, Outgoing};
 use flatbus_ledger::{
-    Commit, Ledger, Mark, Next, Origin, ParkedMessage, Position, Settlement, StoreError, Taken,
+    Commit, Counts, Ledger, Mark, Next, Origin, ParkedMessage, Position, Settlement, StoreError, Taken,
 };
 use flatbus_schemas::{Announcement, FromMessage, KeyParked, Message};
 use flatbus_telemetry::metrics::{Counter, Histogram};
@@ -247,6 +247,7 @@ impl<C: Consumer> Engine<C> {
 
     /// Remembers whether the store took it; the keeper heals what it did not.
     pub fn watch(&self, result: Result<(), StoreError>) -> bool {
+        self.count(if result.is_ok() { Counter::LedgerCommits } else { Counter::LedgerFailures }, 1);
         if let Err(failure) = &result
             && !self.unwritable.swap(true, Ordering::Relaxed)
         {
@@ -367,6 +368,13 @@ impl<C: Consumer> Engine<C> {
     pub fn die(&self, failure: Failure) {
         *self.fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
         self.world.stop.cancel();
+    }
+
+    /// Brings the gauges up to date with the ledger, whose counts it hands back.
+    pub fn gauge(&self) -> Counts {
+        let counts = self.ledger().counts();
+        self.board.gauge(&counts, &self.ledger().survey(), self.world.store.disk_bytes());
+        counts
     }
 
     /// Everything an operator asks first.

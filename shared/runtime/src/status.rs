@@ -248,7 +248,7 @@ impl Board {
     }
 
     /// Brings the gauges up to date with the ledger.
-    pub fn gauge(&self, counts: &Counts, survey: &SurveyState) {
+    pub fn gauge(&self, counts: &Counts, survey: &SurveyState, disk_bytes: u64) {
         let set = |gauge, value: usize| self.metrics.set(gauge, i64::try_from(value).unwrap_or(i64::MAX));
         set(Gauge::Doubtful, counts.doubtful);
         set(Gauge::Due, counts.due);
@@ -257,6 +257,9 @@ impl Board {
         set(Gauge::Parked, counts.parked);
         set(Gauge::ParkedMessages, counts.parked_messages);
         set(Gauge::Outbox, counts.outbox);
+        self.metrics.set(Gauge::LedgerDisk, i64::try_from(disk_bytes).unwrap_or(i64::MAX));
+        self.metrics.set(Gauge::OldestDue, counts.oldest_due.map_or(0, Timestamp::as_second));
+        self.metrics.raise(Counter::ParkedMessagesDropped, counts.parked_dropped);
         self.metrics.set(Gauge::SurveyOwed, i64::from(survey.owed.is_some()));
     }
 }

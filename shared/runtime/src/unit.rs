@@ -86,13 +86,14 @@ impl<C: Consumer> Unit<C> {
             wait_max: settings.park_after,
             ..Limits::default()
         };
-        let ledger = Ledger::open(parts.store, parts.files, limits, parts.clock.now()).await?;
+        let ledger = Ledger::open(Arc::clone(&parts.store), parts.files, limits, parts.clock.now()).await?;
         let board = Board::new(parts.metrics.clone());
         parts.metrics.set(Gauge::ProcessStart, parts.clock.wall().as_second());
         let world = World {
             clock: parts.clock,
             random: parts.random,
             ledger,
+            store: parts.store,
             metrics: parts.metrics,
             shadow: settings.mode == Mode::Shadow,
             state_dir: settings.state_dir.clone(),
@@ -259,9 +260,7 @@ async fn owe_survey<C: Consumer>(engine: &Engine<C>, set_aside: Option<PathBuf>)
 async fn tell_manager<C: Consumer>(engine: Arc<Engine<C>>, manager: Manager) {
     let stop = engine.world.stop.clone();
     while !stop.is_cancelled() {
-        let counts = engine.ledger().counts();
-        engine.board.gauge(&counts, &engine.ledger().survey());
-        manager.status(&engine.board.summary(&counts));
+        manager.status(&engine.board.summary(&engine.gauge()));
         let turn = tokio::time::sleep(std::time::Duration::from_secs(5));
         tokio::select! { biased; () = stop.cancelled() => {}, () = turn => {} }
     }

@@ -39,8 +39,7 @@ impl<C: Consumer> Door for Engine<C> {
     }
 
     fn metrics(&self) -> String {
-        let counts = self.ledger().counts();
-        self.board.gauge(&counts, &self.ledger().survey());
+        self.gauge();
         self.world.metrics.encode()
     }
 
