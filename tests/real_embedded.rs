@@ -4,10 +4,15 @@
 
 use std::{fs, path::Path, process::Output, time::Duration};
 
-use flatbus_base::Secret;
+use flatbus_base::{Random, Secret};
 use flatbus_embedded::{
     registry::{self, Access, Content, Digest, Registry, Settings},
     world,
+};
+use flatbus_http::HostList;
+use flatbus_upstream::{
+    bodhi::{Bodhi as _, BodhiApi, Status, UpdateQuery},
+    koji::{Build, BuildRef, Koji as _, KojiHub},
 };
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -162,4 +167,37 @@ async fn the_images_of_the_history_are_images_to_skopeo() {
             Some(&image.index.digest)
         );
     }
+}
+
+#[tokio::test]
+async fn the_clients_read_the_played_history_as_it_ends() {
+    let mut world =
+        world::start(world::Settings { stories: true, ..world::Settings::default() }).await.unwrap();
+    let http =
+        flatbus_http::Settings { hosts: HostList::new(["127.0.0.1:*"]), ..flatbus_http::Settings::default() };
+    let http = flatbus_http::Client::new(http, Random::from_seed(1)).unwrap();
+    let koji = KojiHub::new(http.clone(), world.koji.url().parse().unwrap());
+    let bodhi = BodhiApi::new(http, world.bodhi.url().parse().unwrap());
+    assert_eq!(koji.build(&BuildRef::Nvr("eog-flatpak-42.3-1".into())).await.unwrap(), None);
+    world.player.play(async |_| Ok::<_, ()>(())).await.unwrap();
+    let since = "2022-01-01T00:00:00Z".parse().unwrap();
+    let recent = koji.image_builds_since(since).await.unwrap();
+    let in_images = |build: &&Build| world.images.contains_key(&build.id);
+    assert_eq!(recent.iter().filter(in_images).count(), recent.len());
+    for (id, image) in &world.images {
+        let Some(build) = koji.build(&BuildRef::Id(*id)).await.unwrap() else {
+            assert_eq!(image.nvr, "quadrapassel-flatpak-40.2-1", "the one build no message tells of");
+            continue;
+        };
+        let told = build.image.unwrap();
+        let spec = format!("{}/{}@{}", world.candidate.host(), image.repository, image.index.digest);
+        assert_eq!((told.flatpak, &told.pull[0]), (true, &spec));
+    }
+    let updates = bodhi.updates(&UpdateQuery::default()).await.unwrap();
+    assert_eq!(updates.len(), 15, "twelve real ones and three stories");
+    assert!(updates.iter().all(|update| update.status == Status::Stable && !update.locked));
+    let query = UpdateQuery { packages: vec!["eog-flatpak".into()], ..UpdateQuery::default() };
+    assert_eq!(bodhi.updates(&query).await.unwrap()[0].builds[0].nvr, "eog-flatpak-42.3-1");
+    assert_eq!(bodhi.update("FEDORA-FLATPAK-2022-efcca6b48a").await.unwrap().unwrap().release.name, "F36F");
+    assert_eq!(bodhi.composes().await.unwrap(), Vec::new());
 }
