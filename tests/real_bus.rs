@@ -23,6 +23,7 @@ use std::{
 use flatbus_base::Random;
 use flatbus_bus::{
     AmqpPublisher, AmqpSource, Config, Delivery, Outgoing, PublishError, Publisher as _, Source, SourceEvent,
+    broker_request,
 };
 use flatbus_schemas::{Announcement, Limits, Severity};
 use futures::{FutureExt as _, StreamExt as _};
@@ -74,6 +75,7 @@ fn facts_of_a_broker_that_stays_whole() {
         an_announcement_is_confirmed_and_looks_like_the_librarys,
         many_announcements_at_once_are_each_confirmed,
         a_publisher_outlives_its_connection_and_a_refusal,
+        what_a_broker_request_asks_for_is_enough_and_no_more,
     ];
     let rabbit = Rabbit::start();
     let failed = thread::scope(|scope| {
@@ -501,6 +503,33 @@ async fn a_publisher_outlives_its_connection_and_a_refusal(rabbit: &Rabbit, vhos
     assert!(matches!(long.publish(&endless).await, Err(PublishError::Refused { .. })));
     let away = AmqpPublisher::new(config("amqp://127.0.0.1:1", ""), "test");
     assert!(matches!(away.publish(&outgoing("five")).await, Err(PublishError::Unreachable(_))));
+}
+
+async fn what_a_broker_request_asks_for_is_enough_and_no_more(rabbit: &Rabbit, vhost: String) {
+    let text = format!("passive_declares = true\ntopic_prefix = 'org.fedoraproject.stg'\n{DURABLE_QUEUE}");
+    let mut config = config(&rabbit.tls_url(&vhost), &text);
+    config.tls = tls(rabbit, &rabbit.tls_url(&vhost)).tls;
+    let request = broker_request(&config, None).unwrap();
+    let commands = request.lines().filter_map(|line| line.trim().strip_prefix("rabbitmqctl set_"));
+    for command in commands {
+        // As a shell takes it apart.
+        let script = format!("printf '%s\\n' set_{command}");
+        let words = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+        rabbit.ctl(&String::from_utf8(words).unwrap().lines().collect::<Vec<_>>());
+    }
+    let broker = Raw::open(rabbit, &vhost).await;
+    drop(broker.bound("q", "a.#").await);
+    let mut source = source(&config);
+    assert!(!connected(&mut source).await);
+    let publisher = AmqpPublisher::new(config, "test");
+    publisher.publish(&outgoing("one")).await.unwrap();
+    let mut foreign = outgoing("two");
+    foreign.announcement.topic = "bodhi.update.edit".into();
+    let refused = publisher.publish(&foreign).await.unwrap_err();
+    assert!(
+        matches!(&refused, PublishError::Refused { reason, .. } if reason.contains("topic")),
+        "{refused}"
+    );
 }
 
 /// A durable queue `q`, bound to `a.#`.

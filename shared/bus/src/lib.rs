@@ -2,6 +2,7 @@
 //! fedora-messaging's configuration. Nothing here knows the ledger or a consumer.
 
 mod amqp;
+mod broker_request;
 pub mod config;
 mod decode;
 mod encode;
@@ -11,6 +12,7 @@ mod publisher;
 mod source;
 
 pub use amqp::{AmqpPublisher, AmqpSource};
+pub use broker_request::broker_request;
 pub use config::{Config, ConfigError};
 pub use encode::{CAUSES_HEADER, SCHEMA_PACKAGE};
 pub use file::FileSource;

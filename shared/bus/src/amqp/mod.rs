@@ -13,3 +13,5 @@ mod wire;
 
 pub use publisher::AmqpPublisher;
 pub use source::AmqpSource;
+pub(crate) use tls::certificates;
+pub(crate) use wire::json_arguments;

@@ -137,7 +137,8 @@ impl Publisher for AmqpPublisher {
         let message = encode::message(message, topic, self.config.publish_priority);
         let live = self.live().await.map_err(|trouble| PublishError::Unreachable(chain(&trouble)))?;
         let sent = self.send(&live, &message).await;
-        if sent.is_err() {
+        // A refusal closes the channel at most, and that is seen when the next one needs it.
+        if matches!(sent, Err(PublishError::Unreachable(_))) {
             self.forget(&live).await;
         }
         sent

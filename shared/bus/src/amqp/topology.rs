@@ -59,7 +59,7 @@ impl Topology {
         let mut consumers = Vec::with_capacity(config.queues.len());
         for queue in &config.queues {
             let name = self.name_of(queue);
-            let consumer = self.consume(&channel, queue, &name).await?;
+            let consumer = self.consume(&channel, &name).await?;
             consumers.push((name, consumer));
         }
         Ok(Consuming { channel, consumers })
@@ -158,9 +158,9 @@ impl Topology {
         self.answer("binding a queue", binding).await
     }
 
-    async fn consume(&self, channel: &Channel, queue: &Queue, name: &str) -> Result<Consumer, Trouble> {
+    async fn consume(&self, channel: &Channel, name: &str) -> Result<Consumer, Trouble> {
         let tag = short(&self.random.uuid().to_string());
-        let options = BasicConsumeOptions { exclusive: queue.exclusive, ..BasicConsumeOptions::default() };
+        let options = BasicConsumeOptions::default();
         let consuming = channel.basic_consume(short(name), tag, options, FieldTable::default());
         self.answer("consuming", consuming).await?.map_err(|error| unusable(name.to_owned(), &error))
     }

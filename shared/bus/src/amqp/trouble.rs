@@ -9,7 +9,7 @@ use lapin::{
 
 /// Why there is no connection, or no queue.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     #[error("cannot reach the broker at {address}: {source}")]
     Unreachable { address: String, source: io::Error },
     #[error("the broker at {address} did not finish {phase} within {} s{hint}", after.as_secs_f64())]

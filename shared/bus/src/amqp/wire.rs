@@ -1,5 +1,7 @@
 //! Between AMQP's tables and JSON, both ways, and from a delivery to what a message is made of. Pure.
 
+use std::collections::BTreeMap;
+
 use flatbus_schemas::{Message, Parts};
 use lapin::{
     BasicProperties,
@@ -105,10 +107,14 @@ fn to_amqp(value: &Value) -> AMQPValue {
     }
 }
 
-/// The arguments of a queue as `[queues]` has them. TOML's types are JSON's but for times, which become text.
-pub(super) fn arguments(arguments: &std::collections::BTreeMap<String, toml::Value>) -> FieldTable {
-    let json = arguments.iter().map(|(name, value)| (name.clone(), from_toml(value))).collect();
-    to_table(&json)
+/// The arguments of a queue as `[queues]` has them, for the broker.
+pub(super) fn arguments(arguments: &BTreeMap<String, toml::Value>) -> FieldTable {
+    to_table(&json_arguments(arguments))
+}
+
+/// TOML's types are JSON's but for times, which become text.
+pub(crate) fn json_arguments(arguments: &BTreeMap<String, toml::Value>) -> Map<String, Value> {
+    arguments.iter().map(|(name, value)| (name.clone(), from_toml(value))).collect()
 }
 
 fn from_toml(value: &toml::Value) -> Value {
