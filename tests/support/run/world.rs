@@ -47,7 +47,10 @@ impl World {
             story.add_to(&mut samples).unwrap();
         }
         let settings = images::Settings { ballast_bytes: BALLAST_BYTES, ..images::Settings::default() };
-        let images = images::make_all(&samples.builds, &samples.archives, &settings);
+        let mut images = images::make_all(&samples.builds, &samples.archives, &settings);
+        for image in images.values_mut() {
+            image.tag = image.tag.replace('~', "_"); // As the builder's plugin names it in the registry.
+        }
         samples.name_images(&images, CANDIDATES);
         let koji = runtime.block_on(koji::start(koji::Settings::default())).unwrap();
         let bodhi = runtime.block_on(bodhi::start(bodhi::Settings::default())).unwrap();

@@ -269,7 +269,7 @@ impl StoryBuild {
                 "task_id": record["task_id"], "request": request, "owner": record["owner_name"],
                 "task": {
                     "id": record["task_id"], "method": "flatpakBuild", "arch": "noarch", "state": new + 1, "request": request,
-                    "parent": null, "children": [], "result": null, "owner": record["owner_name"],
+                    "host_id": null, "parent": null, "children": [], "result": null, "owner": record["owner_name"],
                 },
                 "instance": "primary", "creation_time": begun.to_string(), "completion_time": completed,
                 "base_url": "https://koji.fedoraproject.org", "files_base_url": "https://kojipkgs.fedoraproject.org/work",
