@@ -12,8 +12,12 @@ use stage::{PACKAGE, Stage, recording};
 /// Messages of the history that name our applications' updates, and one that nobody understands.
 fn messages() -> Vec<String> {
     let timeline = Samples::built_in().unwrap().timeline;
-    let mut lines: Vec<String> = timeline.into_iter().filter(|line| line.contains("bodhi.update.complete.stable")).take(20).collect();
-    lines.push(json!({"topic": "org.fedoraproject.prod.bodhi.update.edit", "id": "bad", "body": {"update": 3}}).to_string());
+    let mut lines: Vec<String> =
+        timeline.into_iter().filter(|line| line.contains("bodhi.update.complete.stable")).take(20).collect();
+    lines.push(
+        json!({"topic": "org.fedoraproject.prod.bodhi.update.edit", "id": "bad", "body": {"update": 3}})
+            .to_string(),
+    );
     lines
 }
 
@@ -114,7 +118,8 @@ async fn parked_keys_are_listed_shown_retried_and_dropped_in_both_states() {
         let said = stage.flatbus(&["once", "mirror", &key]).await;
         assert_eq!(said.code(), 1);
         if let Some(unit) = unit {
-            let dropped = stage.flatbus(&["ledger", "drop", "mirror", "--all-parked", "--json"]).await.ok().json();
+            let dropped =
+                stage.flatbus(&["ledger", "drop", "mirror", "--all-parked", "--json"]).await.ok().json();
             assert!(dropped["done"].as_array().unwrap().contains(&json!(key)));
             assert!(unit.stop().await.success());
         }
@@ -191,7 +196,11 @@ async fn a_repository_of_flatpaks_is_adopted_and_another_is_refused_in_both_stat
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 2, "digest": config.as_str()}, "layers": []});
         let bytes = manifest.to_string().into_bytes().into();
         let kind = "application/vnd.oci.image.manifest.v1+json";
-        stage.public.content.put_manifest(&format!("fedora/base-{repository}"), Some("latest"), kind, bytes).unwrap();
+        stage
+            .public
+            .content
+            .put_manifest(&format!("fedora/base-{repository}"), Some("latest"), kind, bytes)
+            .unwrap();
         let said = stage.flatbus(&["mirror", "adopt", &format!("base-{repository}")]).await;
         assert_eq!(said.code(), 1, "{}\n{}", said.out(), said.err());
         assert!((said.out() + &said.err()).contains("org.flatpak.ref"), "{}\n{}", said.out(), said.err());
@@ -248,7 +257,8 @@ async fn the_broker_request_names_the_queue_and_the_topics() {
 async fn a_second_unit_on_one_ledger_is_refused() {
     let stage = Stage::set().await;
     let unit = stage.run().await;
-    let said = tokio::time::timeout(Duration::from_secs(30), stage.flatbus(&["run", "mirror"])).await.unwrap();
+    let said =
+        tokio::time::timeout(Duration::from_secs(30), stage.flatbus(&["run", "mirror"])).await.unwrap();
     assert_eq!(said.code(), 1);
     assert!(said.err().contains("in use by another process"), "{}", said.err());
     assert!(unit.stop().await.success());
@@ -257,13 +267,61 @@ async fn a_second_unit_on_one_ledger_is_refused() {
 #[test]
 fn every_verb_has_one_page_of_help() {
     let verbs: [&[&str]; 12] = [
-        &["run"], &["once"], &["replay"], &["survey"], &["status"], &["ledger"], &["ledger", "list"], &["check"],
-        &["broker-request"], &["mirror"], &["mirror", "adopt"], &["demo"],
+        &["run"],
+        &["once"],
+        &["replay"],
+        &["survey"],
+        &["status"],
+        &["ledger"],
+        &["ledger", "list"],
+        &["check"],
+        &["broker-request"],
+        &["mirror"],
+        &["mirror", "adopt"],
+        &["demo"],
     ];
     for verb in verbs {
-        let help = std::process::Command::new(env!("CARGO_BIN_EXE_flatbus")).args(verb).arg("--help").output().unwrap();
+        let help = std::process::Command::new(env!("CARGO_BIN_EXE_flatbus"))
+            .args(verb)
+            .arg("--help")
+            .output()
+            .unwrap();
         let text = String::from_utf8(help.stdout).unwrap();
         assert!(help.status.success() && !text.is_empty());
         assert!(text.lines().count() <= 45, "{verb:?} has {} lines of help", text.lines().count());
     }
+}
+
+#[test]
+fn demo_tells_its_story() {
+    let said =
+        std::process::Command::new(env!("CARGO_BIN_EXE_flatbus")).args(["demo", "--exit"]).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success(), "{out}\n{err}");
+    for part in [
+        "fedora/eog",
+        "fedora/baobab",
+        "fedora/quadrapassel",
+        "bodhi.update.complete.stable",
+        "of them noise",
+        "latest",
+    ] {
+        assert!(out.contains(part), "{part} is not in:\n{out}");
+    }
+    assert!(err.is_empty(), "{err}");
+}
+
+#[test]
+fn demo_speaks_json_to_machines() {
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_flatbus"))
+        .args(["demo", "--exit", "--json"])
+        .output()
+        .unwrap();
+    let lines: Vec<serde_json::Value> = String::from_utf8(said.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(lines.len() > 50);
+    assert!(lines.iter().all(|line| line["moved"]["registry"].is_string()));
 }

@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Carries Fedora's Flatpaks from Koji and Bodhi to the public registry, event by event, losing none.
 #[derive(Parser)]
-#[command(name = "flatbus", version, max_term_width = 100, after_help = "New here? `flatbus demo` shows it all working on this machine, without a network.")]
+#[command(
+    name = "flatbus",
+    version,
+    max_term_width = 100,
+    after_help = "New here? `flatbus demo` shows it all working on this machine, without a network."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub common: Common,

@@ -46,12 +46,17 @@ pub async fn check(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> 
     let config = wiring::load(common, consumer)?;
     let path = wiring::path(common, consumer);
     let mut findings = vec![Finding::well(format!("The configuration {} is valid.", path.display()))];
-    findings.extend(config.warnings.iter().map(|warning| Finding::wrong(format!("{}: {warning}.", path.display()))));
+    findings.extend(
+        config.warnings.iter().map(|warning| Finding::wrong(format!("{}: {warning}.", path.display()))),
+    );
     let desk = Desk::open(common, consumer).await?;
     if desk.is_running() {
         findings.extend(of_the_unit(&desk.get("/status", &()).await?));
     } else {
-        findings.push(Finding::well(format!("The ledger in {} opens; the unit does not run.", config.runtime.state_dir.display())));
+        findings.push(Finding::well(format!(
+            "The ledger in {} opens; the unit does not run.",
+            config.runtime.state_dir.display()
+        )));
         findings.push(of_the_broker(&config, consumer).await);
     }
     let mirror = wiring::mirror(config.consumer.clone())?;
@@ -72,20 +77,27 @@ fn of_the_unit(status: &Status) -> Vec<Finding> {
 }
 
 fn named(sentence: &str) -> String {
-    sentence.strip_prefix("Not consuming: ").map_or_else(|| sentence.to_owned(), |why| format!("The broker does not deliver: {why}"))
+    sentence
+        .strip_prefix("Not consuming: ")
+        .map_or_else(|| sentence.to_owned(), |why| format!("The broker does not deliver: {why}"))
 }
 
 /// Connects, declares and consumes as the unit would, and gives everything back.
 async fn of_the_broker(config: &wiring::MirrorConfig, consumer: Name) -> Finding {
-    let mut source = match AmqpSource::new(config.bus.clone(), wiring::random(), consumer.as_str(), Limits::default()) {
-        Ok(source) => source,
-        Err(error) => return Finding::wrong(error.to_string()),
-    };
+    let mut source =
+        match AmqpSource::new(config.bus.clone(), wiring::random(), consumer.as_str(), Limits::default()) {
+            Ok(source) => source,
+            Err(error) => return Finding::wrong(error.to_string()),
+        };
     let first = tokio::time::timeout(BROKER_WAIT, source.next()).await;
     source.close().await;
     match first {
-        Ok(SourceEvent::Connected { .. } | SourceEvent::Delivery(_) | SourceEvent::Ended) => Finding::well("The broker delivers."),
-        Ok(SourceEvent::Disconnected { reason }) => Finding::wrong(format!("The broker does not deliver: {reason}")),
+        Ok(SourceEvent::Connected { .. } | SourceEvent::Delivery(_) | SourceEvent::Ended) => {
+            Finding::well("The broker delivers.")
+        }
+        Ok(SourceEvent::Disconnected { reason }) => {
+            Finding::wrong(format!("The broker does not deliver: {reason}"))
+        }
         Err(_) => Finding::wrong(format!("The broker said nothing for {BROKER_WAIT:?}")),
     }
 }
@@ -94,14 +106,17 @@ fn say(common: &Common, findings: &[Finding]) -> anyhow::Result<ExitCode> {
     if common.json {
         findings.iter().try_for_each(json)?;
     } else {
-        findings.iter().for_each(|found| line(format!("{} {}", if found.well { "ok" } else { " !" }, found.sentence)));
+        findings
+            .iter()
+            .for_each(|found| line(format!("{} {}", if found.well { "ok" } else { " !" }, found.sentence)));
     }
     Ok(ExitCode::from(if findings.iter().all(|found| found.well) { exit::DONE } else { exit::FINDINGS }))
 }
 
 /// `flatbus mirror adopt`: a key like any other, so that it works beside the unit and is tried again if need be.
 pub async fn adopt(common: &Common, what: Adopt) -> anyhow::Result<ExitCode> {
-    let keys: Vec<String> = what.repositories.iter().map(|repository| format!("adopt/{repository}")).collect();
+    let keys: Vec<String> =
+        what.repositories.iter().map(|repository| format!("adopt/{repository}")).collect();
     let desk = Desk::open(common, Name::Mirror).await?;
     let marked: KeysDone = desk.post("/keys/mark", &Keys { keys: keys.clone(), all_parked: false }).await?;
     marked.wrong.iter().for_each(|wrong| line(wrong));
@@ -114,7 +129,8 @@ pub async fn adopt(common: &Common, what: Adopt) -> anyhow::Result<ExitCode> {
             Some(shown) => {
                 refused += 1;
                 let why = shown.last_error.unwrap_or_else(|| "not looked at yet".to_owned());
-                let state = if shown.state == KeyState::Parked { "is not adopted" } else { "is not adopted yet" };
+                let state =
+                    if shown.state == KeyState::Parked { "is not adopted" } else { "is not adopted yet" };
                 line(format!("{repository} {state}: {why}"));
             }
         }

@@ -15,7 +15,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, task::JoinSet};
 use tower::ServiceExt;
 
-use super::{args::{Common, Name}, wiring};
+use super::{
+    args::{Common, Name},
+    wiring,
+};
 
 /// Longest answer taken into memory, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -81,18 +84,29 @@ impl Desk {
 
     /// Tells.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
-        let request = Request::post(path).header("content-type", "application/json").body(Body::from(serde_json::to_vec(body)?))?;
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .body(Body::from(serde_json::to_vec(body)?))?;
         read(self.call(request).await?).await
     }
 
     /// Sends lines.
-    pub async fn post_lines<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize, lines: Vec<u8>) -> anyhow::Result<T> {
+    pub async fn post_lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+        lines: Vec<u8>,
+    ) -> anyhow::Result<T> {
         let uri = format!("{path}?{}", serde_urlencoded::to_string(query)?);
         read(self.call(Request::post(uri).body(Body::from(lines))?).await?).await
     }
 
     /// Reads an answer line by line as it comes.
-    pub async fn lines(&self, request: Request<Body>, mut each: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub async fn lines(
+        &self,
+        request: Request<Body>,
+        mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let answer = self.call(request).await?;
         if !answer.status().is_success() {
             return read::<()>(answer).await;
@@ -111,8 +125,12 @@ impl Desk {
 
     async fn call(&self, request: Request<Body>) -> anyhow::Result<Response<Body>> {
         match &self.place {
-            Place::Socket(path) => call_socket(path, request).await.with_context(|| format!("asking the unit on {}", path.display())),
-            Place::Store(unit) => Ok(unit.router().oneshot(request).await.unwrap_or_else(|never| match never {})),
+            Place::Socket(path) => call_socket(path, request)
+                .await
+                .with_context(|| format!("asking the unit on {}", path.display())),
+            Place::Store(unit) => {
+                Ok(unit.router().oneshot(request).await.unwrap_or_else(|never| match never {}))
+            }
         }
     }
 
@@ -129,8 +147,13 @@ impl Desk {
 async fn answering(socket: &std::path::Path) -> anyhow::Result<Option<Place>> {
     match UnixStream::connect(socket).await {
         Ok(_) => Ok(Some(Place::Socket(socket.to_owned()))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-        Err(error) => Err(anyhow!(error).context(format!("the unit's socket {} (are you in its group?)", socket.display()))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(error) => {
+            Err(anyhow!(error)
+                .context(format!("the unit's socket {} (are you in its group?)", socket.display())))
+        }
     }
 }
 
@@ -141,10 +164,12 @@ async fn call_socket(path: &std::path::Path, request: Request<Body>) -> anyhow::
     driving.spawn(connection);
     let answer = sender.send_request(host(request)?).await?;
     // The connection lives as long as the body is read.
-    Ok(answer.map(|body| Body::new(body.map_err(move |error| {
-        let _ = &driving;
-        error
-    }))))
+    Ok(answer.map(|body| {
+        Body::new(body.map_err(move |error| {
+            let _ = &driving;
+            error
+        }))
+    }))
 }
 
 /// HTTP/1.1 wants a host, also where there is none.
@@ -160,8 +185,11 @@ async fn read<T: DeserializeOwned>(answer: Response<Body>) -> anyhow::Result<T> 
         .await
         .map_err(|error| anyhow!("the answer could not be read: {error}"))?
         .to_bytes();
-    if status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE && serde_json::from_slice::<Refusal>(&bytes).is_err() {
-        return serde_json::from_slice(&bytes).context("the answer is not what this version expects; is the unit of another version?");
+    if status.is_success()
+        || status == StatusCode::SERVICE_UNAVAILABLE && serde_json::from_slice::<Refusal>(&bytes).is_err()
+    {
+        return serde_json::from_slice(&bytes)
+            .context("the answer is not what this version expects; is the unit of another version?");
     }
     match serde_json::from_slice::<Refusal>(&bytes) {
         Ok(refusal) => bail!("{}", refusal.error),

@@ -34,7 +34,8 @@ pub async fn status(common: &Common, consumer: Name) -> anyhow::Result<ExitCode>
 }
 
 fn say_status(status: &Status, running: bool) {
-    let state = if running { status.summary.clone() } else { "not running; this is what its store says".to_owned() };
+    let state =
+        if running { status.summary.clone() } else { "not running; this is what its store says".to_owned() };
     line(format!("{} {} ({} mode): {state}", status.consumer, status.version, status.mode));
     let counts = &status.ledger;
     line(format!(
@@ -42,14 +43,20 @@ fn say_status(status: &Status, running: bool) {
         counts.doubtful, counts.due, counts.waiting, counts.in_flight, counts.parked, counts.outbox
     ));
     let survey = &status.survey.state;
-    line(format!("last complete survey: {} (full: {})", maybe_time(survey.last_complete), maybe_time(survey.last_full)));
+    line(format!(
+        "last complete survey: {} (full: {})",
+        maybe_time(survey.last_complete),
+        maybe_time(survey.last_full)
+    ));
     if let Some(owed) = &survey.owed {
         line(format!("a survey is owed: {}", owed.reason));
     }
     if running {
         line(format!("last message: {}", maybe_time(status.bus.last_delivery)));
     }
-    for sentence in status.attention.iter().filter(|sentence| running || !sentence.starts_with("Not consuming")) {
+    for sentence in
+        status.attention.iter().filter(|sentence| running || !sentence.starts_with("Not consuming"))
+    {
         line(format!("! {sentence}"));
     }
 }
@@ -69,7 +76,13 @@ pub async fn list(common: &Common, what: List) -> anyhow::Result<ExitCode> {
 }
 
 async fn list_keys(common: &Common, desk: &Desk, what: &List) -> anyhow::Result<()> {
-    let state = if what.parked { "parked" } else if what.waiting { "waiting" } else { "all" };
+    let state = if what.parked {
+        "parked"
+    } else if what.waiting {
+        "waiting"
+    } else {
+        "all"
+    };
     let mut query = KeyQuery { state: Some(state.to_owned()), ..KeyQuery::default() };
     let mut rows = Vec::new();
     loop {
@@ -115,7 +128,8 @@ async fn list_messages(common: &Common, desk: &Desk) -> anyhow::Result<()> {
     if common.json {
         return messages.iter().try_for_each(json);
     }
-    let rows = messages.into_iter().map(|m| vec![m.number.to_string(), time(m.at), m.topic, m.reason]).collect();
+    let rows =
+        messages.into_iter().map(|m| vec![m.number.to_string(), time(m.at), m.topic, m.reason]).collect();
     table(&["number", "parked", "topic", "what is wrong"], rows, "Every message was understood.");
     Ok(())
 }
@@ -126,7 +140,11 @@ async fn list_deeds(common: &Common, desk: &Desk) -> anyhow::Result<()> {
         return deeds.iter().try_for_each(json);
     }
     let rows = deeds.into_iter().map(|deed| vec![time(deed.at), deed.text]).collect();
-    table(&["when", "would have"], rows, "Nothing would have been done (deeds are recorded in shadow mode alone).");
+    table(
+        &["when", "would have"],
+        rows,
+        "Nothing would have been done (deeds are recorded in shadow mode alone).",
+    );
     Ok(())
 }
 
@@ -162,7 +180,8 @@ async fn each(common: &Common, what: KeyList, verb: &str, said: &str) -> anyhow:
         if answer["found"] == Value::Bool(true) { done.done.push(text) } else { done.unknown.push(text) }
     }
     if !keys.is_empty() || what.all_parked {
-        let answer: KeysDone = desk.post(&format!("/keys/{verb}"), &Keys { keys, all_parked: what.all_parked }).await?;
+        let answer: KeysDone =
+            desk.post(&format!("/keys/{verb}"), &Keys { keys, all_parked: what.all_parked }).await?;
         done.done.extend(answer.done);
         done.unknown.extend(answer.unknown);
     }

@@ -23,7 +23,8 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 pub async fn once(common: &Common, what: Once) -> anyhow::Result<ExitCode> {
     let desk = Desk::open(common, what.consumer).await?;
     if !what.keys.is_empty() {
-        let said: KeysDone = desk.post("/keys/mark", &Keys { keys: what.keys.clone(), all_parked: false }).await?;
+        let said: KeysDone =
+            desk.post("/keys/mark", &Keys { keys: what.keys.clone(), all_parked: false }).await?;
         if let Some(wrong) = said.wrong.first() {
             bail!("{wrong}");
         }
@@ -49,7 +50,9 @@ pub async fn settle_keys(
     if !desk.is_running() {
         let config = wiring::load(common, consumer)?;
         let publisher = wiring::publisher(&config, consumer);
-        return desk.settle_here(config, &*publisher, Arc::new(progress::Bars::new(!common.json)), limit).await;
+        return desk
+            .settle_here(config, &*publisher, Arc::new(progress::Bars::new(!common.json)), limit)
+            .await;
     }
     match tokio::time::timeout(limit, watch(&desk, keys)).await {
         Ok(watched) => watched?,
@@ -104,7 +107,10 @@ fn say_in_words(left: Left) {
     if left.waiting + left.parked == 0 {
         line("Nothing is doubtful any more.");
     } else {
-        line(format!("{} keys wait for another try, {} are parked: `flatbus ledger list` tells why.", left.waiting, left.parked));
+        line(format!(
+            "{} keys wait for another try, {} are parked: `flatbus ledger list` tells why.",
+            left.waiting, left.parked
+        ));
     }
     if left.outbox > 0 {
         line(format!("{} announcements are not confirmed yet: the unit sends them.", left.outbox));

@@ -29,7 +29,11 @@ pub async fn replay(common: &Common, what: Replay) -> anyhow::Result<ExitCode> {
     let size = file.metadata().with_context(named)?.len();
     let desk = Desk::open(common, what.consumer).await?;
     let source = format!("file:{}", what.file.canonicalize().with_context(named)?.display());
-    let start = if what.from_start { 0 } else { position(&desk, &source).await?.filter(|at| *at <= size).unwrap_or(0) };
+    let start = if what.from_start {
+        0
+    } else {
+        position(&desk, &source).await?.filter(|at| *at <= size).unwrap_or(0)
+    };
     file.seek(SeekFrom::Start(start)).with_context(named)?;
     let bar = progress::bytes("replaying", size);
     bar.set_position(start);
@@ -55,9 +59,14 @@ fn say(common: &Common, sum: &Replayed, start: u64, running: bool) -> anyhow::Re
         return json(sum);
     }
     if start > 0 {
-        line(format!("Went on at byte {start}, where an earlier replay of this file ended (--from-start begins anew)."));
+        line(format!(
+            "Went on at byte {start}, where an earlier replay of this file ended (--from-start begins anew)."
+        ));
     }
-    line(format!("{} messages replayed: {} marked something, {} could not be understood and are parked.", sum.messages, sum.marked, sum.parked));
+    line(format!(
+        "{} messages replayed: {} marked something, {} could not be understood and are parked.",
+        sum.messages, sum.marked, sum.parked
+    ));
     if !running && sum.marked > 0 {
         line("The unit settles what they marked when it runs; `flatbus once` does so at once.");
     }

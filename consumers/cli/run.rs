@@ -33,10 +33,18 @@ pub async fn run(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> {
     signals.spawn(stop_on_signal(stop.clone())?);
     // Who asks while the ledger is still held by the process before us is told "alive, not ready".
     let lobby = Lobby::open(monitoring).await?;
-    let unit = wiring::open_unit_until(config, Arc::new(Unwatched), stop, wiring::lock_wait(container)).await?;
+    let unit =
+        wiring::open_unit_until(config, Arc::new(Unwatched), stop, wiring::lock_wait(container)).await?;
     lobby.close().await;
     let local_door = container.then(wiring::container_door);
-    let ends = Ends { source: Box::new(source), publisher, socket, monitoring, local_door, manager: Manager::from_env() };
+    let ends = Ends {
+        source: Box::new(source),
+        publisher,
+        socket,
+        monitoring,
+        local_door,
+        manager: Manager::from_env(),
+    };
     unit.run(ends).await?;
     info!("Stopped");
     Ok(ExitCode::from(exit::DONE))

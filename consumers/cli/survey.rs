@@ -18,7 +18,8 @@ use super::{
 
 pub async fn survey(common: &Common, what: Survey) -> anyhow::Result<ExitCode> {
     let desk = Desk::open(common, what.consumer).await?;
-    let code = if what.dry_run { dry(common, &desk).await? } else { owe(common, &desk, !what.changes).await? };
+    let code =
+        if what.dry_run { dry(common, &desk).await? } else { owe(common, &desk, !what.changes).await? };
     desk.close().await?;
     Ok(code)
 }
@@ -36,7 +37,9 @@ async fn owe(common: &Common, desk: &Desk, full: bool) -> anyhow::Result<ExitCod
     if common.json {
         json(&serde_json::json!({"keys": keys}))?;
     } else {
-        line(format!("{keys} keys are doubtful now; the unit settles them when it runs, `flatbus once` does so at once."));
+        line(format!(
+            "{keys} keys are doubtful now; the unit settles them when it runs, `flatbus once` does so at once."
+        ));
     }
     Ok(ExitCode::from(exit::DONE))
 }

@@ -55,7 +55,7 @@ pub fn logs(common: &Common, otherwise: &str, container: bool) -> anyhow::Result
     let format = if container { Format::Json } else { Format::Auto };
     let filter = match (&common.log, otherwise) {
         (Some(filter), _) => Some(filter.as_str()),
-        (None, "info") => None,                            // The catalogue's own default.
+        (None, "info") => None, // The catalogue's own default.
         (None, otherwise) => Some(otherwise),
     };
     logs::init(format, filter).context("--log")
@@ -85,7 +85,9 @@ pub fn publisher(config: &MirrorConfig, consumer: Name) -> Arc<dyn Publisher> {
 pub fn monitoring(config: &MirrorConfig) -> anyhow::Result<Option<SocketAddr>> {
     let Some(wanted) = &config.monitoring else { return Ok(None) };
     let address = if wanted.address.is_empty() { "0.0.0.0" } else { &wanted.address };
-    let ip = address.parse().map_err(|_| Misconfigured(format!("monitoring.address: {address:?} is not an IP address")))?;
+    let ip = address
+        .parse()
+        .map_err(|_| Misconfigured(format!("monitoring.address: {address:?} is not an IP address")))?;
     Ok(Some(SocketAddr::new(ip, wanted.port)))
 }
 
@@ -95,13 +97,24 @@ pub fn container_door() -> SocketAddr {
 }
 
 pub fn mirror(config: flatbus_mirror::config::Config) -> anyhow::Result<Mirror> {
-    use flatbus_oci::{HttpRegistry, RemoteSettings, Registry};
+    use flatbus_oci::{HttpRegistry, Registry, RemoteSettings};
     let hosts = flatbus_http::HostList::new(["127.0.0.1:*"]);
     let client = flatbus_http::Client::new(flatbus_http::Settings { hosts, ..Default::default() }, random())?;
-    let reg = |host: String| -> anyhow::Result<Arc<dyn Registry>> { Ok(Arc::new(HttpRegistry::new(client.clone(), RemoteSettings { host, plain_http: true, ..Default::default() })?)) };
+    let reg = |host: String| -> anyhow::Result<Arc<dyn Registry>> {
+        Ok(Arc::new(HttpRegistry::new(
+            client.clone(),
+            RemoteSettings { host, plain_http: true, ..Default::default() },
+        )?))
+    };
     let mut sources = std::collections::BTreeMap::new();
-    for l in config.sources.locations() { sources.insert(l.host(), reg(l.host())?); }
-    let registries = flatbus_mirror::Registries { destination: reg(config.destination.host())?, anonymous: reg(config.destination.host())?, sources };
+    for l in config.sources.locations() {
+        sources.insert(l.host(), reg(l.host())?);
+    }
+    let registries = flatbus_mirror::Registries {
+        destination: reg(config.destination.host())?,
+        anonymous: reg(config.destination.host())?,
+        sources,
+    };
     let koji = Arc::new(flatbus_upstream::koji::KojiHub::new(client.clone(), config.koji.clone()));
     let bodhi = Arc::new(flatbus_upstream::bodhi::BodhiApi::new(client.clone(), config.bodhi.clone()));
     Ok(Mirror::new(config, registries, koji, bodhi, None))
@@ -156,8 +169,12 @@ pub fn lock_wait(container: bool) -> Duration {
 
 /// Reads an export into the empty store of a consumer that doesn't run.
 pub async fn import(config: &MirrorConfig, file: impl Read + Send) -> anyhow::Result<u64> {
-    let options = StoreOptions { allow_network_fs: config.runtime.allow_network_fs, ..StoreOptions::new(SystemClock.wall()) };
+    let options = StoreOptions {
+        allow_network_fs: config.runtime.allow_network_fs,
+        ..StoreOptions::new(SystemClock.wall())
+    };
     let opened = open_store(config.runtime.state_dir.join("ledger"), options).await?;
-    let report = Ledger::import(opened.store, opened.files, BufReader::new(file).lines(), SystemClock.now()).await?;
+    let report =
+        Ledger::import(opened.store, opened.files, BufReader::new(file).lines(), SystemClock.now()).await?;
     Ok(report.records.values().sum())
 }

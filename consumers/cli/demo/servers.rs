@@ -8,11 +8,10 @@ use std::{
 use anyhow::Context;
 use flatbus_bus::MemoryBus;
 use flatbus_embedded::{
-    bodhi,
+    Samples, bodhi,
     history::{Player, beside_the_timeline},
     images, koji,
     registry::{self, Content},
-    Samples,
 };
 use flatbus_ledger::Ledger;
 use flatbus_runtime::{Ends, Failure, Manager, Unwatched};
@@ -57,11 +56,13 @@ impl Servers {
         .await?;
         samples.name_images(&made, &candidate.host());
         let content = Arc::clone(&candidate.content);
-        tokio::task::spawn_blocking(move || made.values().try_for_each(|image| image.put(&content))).await??;
+        tokio::task::spawn_blocking(move || made.values().try_for_each(|image| image.put(&content)))
+            .await??;
         let player = Player::new(samples, Arc::clone(&koji.builds), Arc::clone(&bodhi.updates))?;
         let config = folder.join("mirror.toml");
         let servers = Self { bus: MemoryBus::new(), koji, bodhi, candidate, public, config };
-        std::fs::write(&servers.config, servers.configuration(folder)).context("writing the demo's configuration")?;
+        std::fs::write(&servers.config, servers.configuration(folder))
+            .context("writing the demo's configuration")?;
         Ok((servers, player))
     }
 
@@ -101,7 +102,9 @@ socket = "{folder}/mirror.sock"
         let config = wiring::load(&common, Name::Mirror)?;
         let socket = Some(config.runtime.socket.clone());
         let stop = CancellationToken::new();
-        let unit = wiring::open_unit_until(config, Arc::new(Unwatched), stop.clone(), std::time::Duration::ZERO).await?;
+        let unit =
+            wiring::open_unit_until(config, Arc::new(Unwatched), stop.clone(), std::time::Duration::ZERO)
+                .await?;
         let ledger = unit.ledger().clone();
         let ends = Ends {
             source: Box::new(self.bus.source(QUEUE)),
@@ -130,7 +133,8 @@ socket = "{folder}/mirror.sock"
 }
 
 async fn registry_in(folder: &Path) -> anyhow::Result<registry::Registry> {
-    let settings = registry::Settings { content: Content::in_directory(folder)?, ..registry::Settings::default() };
+    let settings =
+        registry::Settings { content: Content::in_directory(folder)?, ..registry::Settings::default() };
     Ok(registry::start(settings).await?)
 }
 

@@ -17,7 +17,9 @@ const DIGEST_SHOWN: usize = 12;
 
 pub fn welcome(common: &Common) {
     if !common.json {
-        line("flatbus demo: a bus, two registries, a Koji and a Bodhi on 127.0.0.1; the years 2018 to 2022 of three applications.");
+        line(
+            "flatbus demo: a bus, two registries, a Koji and a Bodhi on 127.0.0.1; the years 2018 to 2022 of three applications.",
+        );
     }
 }
 
@@ -25,14 +27,21 @@ pub fn welcome(common: &Common) {
 pub fn moves(told: &[Move]) {
     for group in groups(told) {
         let first = &group[0];
-        line(format!("{}  {}: {} → {}", maybe_time(first.at), first.moved.repository, tags(group), what(&first.moved)));
+        line(format!(
+            "{}  {}: {} → {}",
+            maybe_time(first.at),
+            first.moved.repository,
+            tags(group),
+            what(&first.moved)
+        ));
     }
 }
 
 /// Moves of one repository to one digest for one reason: they follow one another.
 fn groups(moves: &[Move]) -> impl Iterator<Item = &[Move]> {
     moves.chunk_by(|a, b| {
-        (&a.because, a.at, &a.moved.repository, &a.moved.digest) == (&b.because, b.at, &b.moved.repository, &b.moved.digest)
+        (&a.because, a.at, &a.moved.repository, &a.moved.digest)
+            == (&b.because, b.at, &b.moved.repository, &b.moved.digest)
     })
 }
 
@@ -56,7 +65,11 @@ pub fn table(common: &Common, told: &Told) -> anyhow::Result<()> {
     }
     line("");
     let rows = groups(&told.moves).map(row).collect();
-    as_table(&["back then", "repository", "tags", "now name", "build", "because of", "took"], rows, "Nothing moved.");
+    as_table(
+        &["back then", "repository", "tags", "now name", "build", "because of", "took"],
+        rows,
+        "Nothing moved.",
+    );
     line("");
     line(format!(
         "{} messages in {:.1} s, {} of them noise; {} tags moved.",

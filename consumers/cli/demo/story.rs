@@ -39,7 +39,12 @@ pub struct Move {
 }
 
 /// Plays the whole history, waiting after each message until it has come true.
-pub async fn play(common: &Common, servers: &Servers, unit: &Running, mut player: Player) -> anyhow::Result<Told> {
+pub async fn play(
+    common: &Common,
+    servers: &Servers,
+    unit: &Running,
+    mut player: Player,
+) -> anyhow::Result<Told> {
     let bar = progress::items("playing the history", player.total() as u64);
     let begun = SystemClock.monotonic();
     let mut told = Told { messages: 0, noise: 0, moves: Vec::new(), took: Duration::ZERO };
@@ -80,7 +85,11 @@ async fn wait_until_true(servers: &Servers, unit: &Running) -> anyhow::Result<()
     }
 }
 
-fn take_moves(servers: &Servers, sent: &BTreeMap<String, Message>, took: Duration) -> anyhow::Result<Vec<Move>> {
+fn take_moves(
+    servers: &Servers,
+    sent: &BTreeMap<String, Message>,
+    took: Duration,
+) -> anyhow::Result<Vec<Move>> {
     let mut moves = Vec::new();
     for said in servers.bus.take_announced() {
         if said.announcement.topic != TagMoved::TOPIC {
