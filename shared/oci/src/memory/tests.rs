@@ -50,11 +50,7 @@ async fn it_passes_the_suite_of_every_registry() {
             MemoryRegistry::with("r", Abilities { tag_delete, mount: tag_delete, ..Abilities::default() });
         let expect = conformance::Expect { tag_delete, resume: true };
         conformance::all(Arc::new(registry.clone()), &eog(), expect).await;
-        assert_eq!(
-            registry.open_uploads(),
-            1,
-            "the one whose digest was wrong is spent, a real server's goes in time"
-        );
+        assert_eq!(registry.open_uploads(), 0);
         conformance::copies(Arc::new(registry), Arc::new(MemoryRegistry::new("other")), &eog()).await;
     }
 }

@@ -142,8 +142,8 @@ impl HttpRegistry {
             return Err(refused(answer, "the state of an upload").await);
         }
         self.moved(&answer, upload)?;
-        // `0-0` is said of no byte and of one: not to be built on.
-        Ok(answer.header(&header::RANGE).and_then(range_end).filter(|held| *held > 1))
+        // `0-0` is said of no byte and of one; were it one, the digest would tell.
+        Ok(answer.header(&header::RANGE).and_then(range_end).map(|held| if held == 1 { 0 } else { held }))
     }
 
     pub(super) async fn put(
