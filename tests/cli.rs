@@ -1,5 +1,7 @@
 //! Every verb, while the unit runs and while it doesn't, on embedded servers and without a broker.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/stage.rs"]
 mod stage;
 

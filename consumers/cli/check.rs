@@ -119,7 +119,7 @@ pub async fn adopt(common: &Common, what: Adopt) -> anyhow::Result<ExitCode> {
         what.repositories.iter().map(|repository| format!("adopt/{repository}")).collect();
     let desk = Desk::open(common, Name::Mirror).await?;
     let marked: KeysDone = desk.post("/keys/mark", &Keys { keys: keys.clone(), all_parked: false }).await?;
-    marked.wrong.iter().for_each(|wrong| line(wrong));
+    marked.wrong.iter().for_each(line);
     let desk = once::settle_keys(common, desk, Name::Mirror, &keys, Duration::from_secs(600)).await?;
     let mut refused = marked.wrong.len();
     for (key, repository) in keys.iter().zip(&what.repositories) {

@@ -1,5 +1,10 @@
 //! A stage to try the program on: embedded Koji, Bodhi and registries with one application, a configuration, a folder.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits for real processes"
+)]
 
 use std::{
     path::{Path, PathBuf},
@@ -8,9 +13,8 @@ use std::{
 };
 
 use flatbus_embedded::{
-    bodhi, images, koji,
+    Samples, bodhi, images, koji,
     registry::{self, Registry},
-    Samples,
 };
 use serde_json::Value;
 
@@ -51,7 +55,9 @@ impl Stage {
         let mut newest = String::new();
         for image in made.values().filter(|image| image.repository == PACKAGE) {
             let stands = samples.updates.values().filter(|update| update["status"] == "stable");
-            for update in stands.filter(|u| u["builds"].as_array().unwrap().iter().any(|b| b["nvr"] == image.nvr)) {
+            for update in
+                stands.filter(|u| u["builds"].as_array().unwrap().iter().any(|b| b["nvr"] == image.nvr))
+            {
                 let date = update["date_stable"].as_str().unwrap_or_default();
                 if date > newest.as_str() {
                     newest = date.to_owned();
@@ -60,7 +66,8 @@ impl Stage {
             }
         }
         assert!(!newest.is_empty(), "the samples have a stable update of {PACKAGE}");
-        let mut stage = Self { config: dir.path().join("mirror.toml"), dir, koji, bodhi, candidate, public, stable };
+        let mut stage =
+            Self { config: dir.path().join("mirror.toml"), dir, koji, bodhi, candidate, public, stable };
         stage.write_config("");
         stage
     }
@@ -97,7 +104,11 @@ survey_gap_min_s = 1
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flatbus"));
-        command.arg("--config").arg(&self.config).env_remove("NOTIFY_SOCKET").env_remove("KUBERNETES_SERVICE_HOST");
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("KUBERNETES_SERVICE_HOST");
         command
     }
 
@@ -115,7 +126,8 @@ survey_gap_min_s = 1
         let child = self.command().args(["run", "mirror"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
         let unit = Unit { child, log: self.dir.path().join("unit.log") };
         let socket = self.dir.path().join("mirror.sock");
-        self.until("the unit answers", &unit, || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+        self.until("the unit answers", &unit, || std::os::unix::net::UnixStream::connect(&socket).is_ok())
+            .await;
         unit
     }
 
@@ -193,7 +205,8 @@ impl Said {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out()).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.out(), self.err()))
+        serde_json::from_str(&self.out())
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.out(), self.err()))
     }
 
     pub fn lines(&self) -> Vec<Value> {

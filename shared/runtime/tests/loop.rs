@@ -4,7 +4,7 @@ mod toy;
 
 use std::{sync::Arc, time::Duration};
 
-use flatbus_base::SimClock;
+use flatbus_base::{Clock, SimClock};
 use flatbus_bus::{Fault as PublishFault, MemoryBus, Undecodable};
 use flatbus_ledger::{Fault, KeyState, MemoryStore};
 use flatbus_runtime::{Mode, Settings};
@@ -216,10 +216,10 @@ async fn a_failing_thing_is_tried_again_with_growing_waits() {
     let unit = started(Toy::default()).await;
     unit.toy.trouble("eog", vec![Trouble::Retry; 4]);
     unit.bus.publish(changed("m1", &["eog"]));
-    let begun = tokio::time::Instant::now();
+    let begun = unit.clock.monotonic();
     unit.quiet().await;
     assert_eq!(unit.toy.settled().len(), 5);
-    let waited = begun.elapsed();
+    let waited = unit.clock.monotonic().duration_since(begun);
     assert!(waited >= Duration::from_secs(15) && waited <= Duration::from_secs(31), "{waited:?}");
 }
 

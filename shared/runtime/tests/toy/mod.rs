@@ -1,5 +1,6 @@
 //! The smallest consumer that can be wrong in every way: it makes `made` equal `truth`, and can be told to fail.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod running;
 
