@@ -76,7 +76,11 @@ impl Builds {
         let refs: Vec<BuildRef> = nvrs.iter().cloned().map(BuildRef::Nvr).collect();
         let answers = self.koji.builds(&refs).await?;
         if answers.len() != nvrs.len() {
-            return Err(Failure::retry(format!("Koji answered {} builds where {} were asked for", answers.len(), nvrs.len())));
+            return Err(Failure::retry(format!(
+                "Koji answered {} builds where {} were asked for",
+                answers.len(),
+                nvrs.len()
+            )));
         }
         for (nvr, answer) in nvrs.iter().zip(answers) {
             match answer? {

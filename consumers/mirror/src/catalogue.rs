@@ -70,8 +70,14 @@ impl Catalogue {
     ///
     /// # Errors
     /// When Koji, Bodhi or the ledger can't be read.
-    pub async fn packages(&self, ctx: &Ctx, builds: &Builds, repository: &Repository) -> Result<BTreeSet<String>, Failure> {
-        let mut packages: BTreeSet<String> = memory::all::<()>(ctx, &memory::feeds(repository))?.into_keys().collect();
+    pub async fn packages(
+        &self,
+        ctx: &Ctx,
+        builds: &Builds,
+        repository: &Repository,
+    ) -> Result<BTreeSet<String>, Failure> {
+        let mut packages: BTreeSet<String> =
+            memory::all::<()>(ctx, &memory::feeds(repository))?.into_keys().collect();
         if !self.is_remembered(ctx)? {
             self.complete(ctx, builds).await?;
             self.remember(ctx).await?;
@@ -124,9 +130,14 @@ impl Catalogue {
     ///
     /// # Errors
     /// When Koji, Bodhi or the ledger can't be read.
-    pub async fn changed_since(&self, ctx: &Ctx, builds: &Builds, since: Timestamp) -> Result<Survey, Failure> {
+    pub async fn changed_since(
+        &self,
+        ctx: &Ctx,
+        builds: &Builds,
+        since: Timestamp,
+    ) -> Result<Survey, Failure> {
         let query = UpdateQuery { modified_since: Some(since), ..UpdateQuery::default() };
-        self.state.lock().await.listing = None;            // What changed since then is not in it.
+        self.state.lock().await.listing = None; // What changed since then is not in it.
         let updates = self.bodhi.updates(&query).await?;
         self.place(ctx, builds, &updates).await
     }
@@ -135,7 +146,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// When Bodhi can't be read.
-    pub async fn updates(&self, ctx: &Ctx, repository: &Repository, packages: &BTreeSet<String>) -> Result<Vec<Update>, Failure> {
+    pub async fn updates(
+        &self,
+        ctx: &Ctx,
+        repository: &Repository,
+        packages: &BTreeSet<String>,
+    ) -> Result<Vec<Update>, Failure> {
         let query = UpdateQuery { packages: packages.iter().cloned().collect(), ..UpdateQuery::default() };
         if ctx.for_survey()
             && let Some(listed) = self.listed(ctx, repository, &query).await
@@ -149,7 +165,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// When Bodhi can't be read.
-    pub async fn fresh_updates(&self, ctx: &Ctx, repository: &Repository, packages: &BTreeSet<String>) -> Result<Vec<Update>, Failure> {
+    pub async fn fresh_updates(
+        &self,
+        ctx: &Ctx,
+        repository: &Repository,
+        packages: &BTreeSet<String>,
+    ) -> Result<Vec<Update>, Failure> {
         let query = UpdateQuery { packages: packages.iter().cloned().collect(), ..UpdateQuery::default() };
         let begun = ctx.now();
         let updates = self.bodhi.updates(&query).await?;
@@ -162,7 +183,7 @@ impl Catalogue {
         let listing = state.listing.clone()?;
         let age = Duration::try_from(ctx.now().duration_since(listing.begun)).unwrap_or(Duration::MAX);
         if age > LISTING_AGE_MAX {
-            state.listing = None;                          // It can be large.
+            state.listing = None; // It can be large.
             return None;
         }
         let overtaken = state.read_at.get(repository).is_some_and(|read| *read >= listing.begun);
@@ -180,7 +201,9 @@ impl Catalogue {
         if state.complete {
             return Ok(());
         }
-        info!("Asking Bodhi for all updates and Koji for their builds: which package feeds which repository is not known");
+        info!(
+            "Asking Bodhi for all updates and Koji for their builds: which package feeds which repository is not known"
+        );
         let updates = self.bodhi.updates(&UpdateQuery::default()).await?;
         for build in &self.place(ctx, builds, &updates).await?.placed {
             state.note(build);
@@ -201,7 +224,8 @@ impl Catalogue {
     }
 
     async fn place(&self, ctx: &Ctx, builds: &Builds, updates: &[Update]) -> Result<Survey, Failure> {
-        let counted: BTreeSet<String> = updates.iter().flat_map(|update| self.releases.builds(update)).map(str::to_owned).collect();
+        let counted: BTreeSet<String> =
+            updates.iter().flat_map(|update| self.releases.builds(update)).map(str::to_owned).collect();
         let facts = builds.facts(ctx, counted).await?;
         let mut survey = Survey { placed: Vec::new(), unplaced: Vec::new() };
         for fact in facts.known.values().filter(|fact| fact.flatpak) {

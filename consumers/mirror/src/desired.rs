@@ -98,7 +98,11 @@ pub fn desired(claims: &[Claim<'_>], releases: &Releases, version_owner: Version
     let stable = newest(&counted, LATEST, stable_at);
     let testing = newest(&counted, TESTING, testing_at);
     let since = |owner: &Option<Owner<'_>>| owner.as_ref().map(|owner| owner.at);
-    let mut result = DesiredTags { stable_since: since(&stable), testing_since: since(&testing), ..DesiredTags::default() };
+    let mut result = DesiredTags {
+        stable_since: since(&stable),
+        testing_since: since(&testing),
+        ..DesiredTags::default()
+    };
     for owner in stable.iter().chain(&testing) {
         result.give_floating(owner);
     }

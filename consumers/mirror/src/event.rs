@@ -18,7 +18,9 @@ pub fn is_foreign(event: &FedoraEvent, base_urls: &BTreeSet<String>) -> bool {
 pub fn affected(event: &FedoraEvent) -> Vec<Key> {
     match event {
         FedoraEvent::BuildState(change) => of_build(change).into_iter().collect(),
-        FedoraEvent::Update(event) if event.update.is_flatpak() => event.nvrs().cloned().map(Key::Build).collect(),
+        FedoraEvent::Update(event) if event.update.is_flatpak() => {
+            event.nvrs().cloned().map(Key::Build).collect()
+        }
         FedoraEvent::Update(_) => Vec::new(),
         FedoraEvent::BuildTag(_) | FedoraEvent::Comment(_) | FedoraEvent::Compose(_) => Vec::new(),
         FedoraEvent::TagMoved(_) | FedoraEvent::KeyParked(_) | FedoraEvent::Unrelated => Vec::new(),

@@ -49,7 +49,11 @@ impl Seen {
 ///
 /// # Errors
 /// When the registry can't be read, or holds something that is no manifest.
-pub async fn inspect(registry: &dyn Registry, repository: &Repository, digest: &Digest) -> Result<Option<Verdict>, Error> {
+pub async fn inspect(
+    registry: &dyn Registry,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Option<Verdict>, Error> {
     let Some(root) = registry.manifest_get(repository, &(*digest).into()).await? else { return Ok(None) };
     inspect_manifest(registry, repository, &root).await
 }
@@ -58,7 +62,11 @@ pub async fn inspect(registry: &dyn Registry, repository: &Repository, digest: &
 ///
 /// # Errors
 /// When the registry can't be read, or holds something that is no manifest.
-pub async fn inspect_manifest(registry: &dyn Registry, repository: &Repository, root: &Manifest) -> Result<Option<Verdict>, Error> {
+pub async fn inspect_manifest(
+    registry: &dyn Registry,
+    repository: &Repository,
+    root: &Manifest,
+) -> Result<Option<Verdict>, Error> {
     let images = match root.named(registry.host())? {
         Named::Image(blobs) => vec![blobs],
         Named::Index(children) => match images(registry, repository, &children).await? {
@@ -70,7 +78,9 @@ pub async fn inspect_manifest(registry: &dyn Registry, repository: &Repository, 
     let mut seen = Seen::default();
     for blobs in &images {
         seen.bytes += blobs.iter().map(|blob| blob.size).fold(0, u64::saturating_add);
-        let Some(config) = blobs.first() else { return Ok(Some(Verdict::Other("an image without a config".to_owned()))) };
+        let Some(config) = blobs.first() else {
+            return Ok(Some(Verdict::Other("an image without a config".to_owned())));
+        };
         match flatpak_ref(registry, repository, config).await? {
             None => return Ok(None),
             Some(Ok(name)) => seen.refs.push(name),
@@ -83,7 +93,11 @@ pub async fn inspect_manifest(registry: &dyn Registry, repository: &Repository, 
 type Blobs = Vec<Descriptor>;
 
 /// The blobs of each image of an index; the inner error says what else it is.
-async fn images(registry: &dyn Registry, repository: &Repository, children: &[Descriptor]) -> Result<Result<Option<Vec<Blobs>>, String>, Error> {
+async fn images(
+    registry: &dyn Registry,
+    repository: &Repository,
+    children: &[Descriptor],
+) -> Result<Result<Option<Vec<Blobs>>, String>, Error> {
     if children.is_empty() {
         return Ok(Err("an index that names no image".to_owned()));
     }
@@ -92,7 +106,9 @@ async fn images(registry: &dyn Registry, repository: &Repository, children: &[De
     }
     let mut images = Vec::with_capacity(children.len());
     for child in children {
-        let Some(manifest) = registry.manifest_get(repository, &child.digest.into()).await? else { return Ok(Ok(None)) };
+        let Some(manifest) = registry.manifest_get(repository, &child.digest.into()).await? else {
+            return Ok(Ok(None));
+        };
         match manifest.named(registry.host())? {
             Named::Image(blobs) => images.push(blobs),
             Named::Index(_) => return Ok(Err("an index within an index".to_owned())),
@@ -112,7 +128,11 @@ struct Inner {
     labels: Option<std::collections::BTreeMap<String, serde_json::Value>>,
 }
 
-async fn flatpak_ref(registry: &dyn Registry, repository: &Repository, config: &Descriptor) -> Result<Option<Result<String, String>>, Error> {
+async fn flatpak_ref(
+    registry: &dyn Registry,
+    repository: &Repository,
+    config: &Descriptor,
+) -> Result<Option<Result<String, String>>, Error> {
     if config.size > CONFIG_BYTES_MAX {
         return Ok(Some(Err(format!("a config of {} bytes", config.size))));
     }
@@ -121,7 +141,9 @@ async fn flatpak_ref(registry: &dyn Registry, repository: &Repository, config: &
         Err(Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Ok(config) = serde_json::from_slice::<Config>(&bytes) else { return Ok(Some(Err("a config that is not JSON".to_owned()))) };
+    let Ok(config) = serde_json::from_slice::<Config>(&bytes) else {
+        return Ok(Some(Err("a config that is not JSON".to_owned())));
+    };
     let label = config.config.and_then(|inner| inner.labels).and_then(|mut labels| labels.remove(REF_LABEL));
     Ok(Some(match label.as_ref().and_then(serde_json::Value::as_str) {
         Some(name) if !name.is_empty() => Ok(name.chars().take(REF_CHARS_MAX).collect()),
@@ -138,12 +160,22 @@ async fn blob(registry: &dyn Registry, repository: &Repository, wanted: &Descrip
         bytes.extend_from_slice(&chunk?);
         if bytes.len() as u64 > wanted.size {
             let got = bytes.len() as u64;
-            return Err(Error::WrongSize { host: registry.host().to_owned(), what: what(), expected: wanted.size, got });
+            return Err(Error::WrongSize {
+                host: registry.host().to_owned(),
+                what: what(),
+                expected: wanted.size,
+                got,
+            });
         }
     }
     let got = Digest::of(&bytes);
     if got != wanted.digest {
-        return Err(Error::WrongDigest { host: registry.host().to_owned(), what: what(), expected: wanted.digest, got });
+        return Err(Error::WrongDigest {
+            host: registry.host().to_owned(),
+            what: what(),
+            expected: wanted.digest,
+            got,
+        });
     }
     Ok(bytes.freeze())
 }

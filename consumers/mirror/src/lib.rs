@@ -10,6 +10,7 @@
 pub mod belief;
 mod builds;
 mod catalogue;
+pub mod check;
 pub mod config;
 pub mod desired;
 pub mod event;
@@ -28,13 +29,16 @@ pub mod sources;
 mod survey;
 pub mod tagname;
 pub mod telling;
+pub mod wiring;
 pub mod withdrawn;
 pub mod writer;
 
 #[cfg(test)]
 mod testing;
 
+pub use check::Finding;
 pub use config::{BadConfig, Config, RawConfig};
 pub use key::Key;
 pub use mirror::{Mirror, Registries};
 pub use settle::Proof;
+pub use wiring::{Secrets, http_settings};

@@ -60,7 +60,9 @@ pub enum Shortcoming {
 impl fmt::Display for Shortcoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable { asked } => write!(f, "its image is unavailable, none of {} has it", asked.join(", ")),
+            Self::Unavailable { asked } => {
+                write!(f, "its image is unavailable, none of {} has it", asked.join(", "))
+            }
             Self::Unknown => f.write_str("Koji does not know it"),
             Self::Refused { found } => write!(f, "it is no Flatpak, there is {found}"),
         }
@@ -159,7 +161,12 @@ pub fn held_tags(ctx: &Ctx, repository: &Repository) -> Result<BTreeMap<Tag, Hel
 ///
 /// # Errors
 /// When the ledger can't be read.
-pub fn keep_held(ctx: &Ctx, repository: &Repository, before: &BTreeMap<Tag, Held>, now: &BTreeMap<Tag, Held>) -> Result<(), Failure> {
+pub fn keep_held(
+    ctx: &Ctx,
+    repository: &Repository,
+    before: &BTreeMap<Tag, Held>,
+    now: &BTreeMap<Tag, Held>,
+) -> Result<(), Failure> {
     for tag in before.keys().filter(|tag| !now.contains_key(tag)) {
         ctx.forget(&held(repository, tag));
     }

@@ -19,7 +19,8 @@ use futures::Stream;
 use tokio::sync::Semaphore;
 
 use crate::{
-    builds::Builds, catalogue::Catalogue, config::Config, event, key::Key, pacer::Pacer, quiet::Quiet, sources::Location, telling,
+    builds::Builds, catalogue::Catalogue, config::Config, event, key::Key, pacer::Pacer, quiet::Quiet,
+    sources::Location, telling,
 };
 
 /// The registries that the mirror reads and writes.
@@ -37,6 +38,7 @@ pub struct Registries {
 pub struct Mirror {
     pub(crate) config: Config,
     pub(crate) registries: Registries,
+    pub(crate) unhurried: Arc<dyn Registry>,
     pub(crate) koji: Arc<dyn Koji>,
     pub(crate) bodhi: Arc<dyn Bodhi>,
     pub(crate) quay: Option<Arc<dyn Quay>>,
@@ -71,6 +73,7 @@ impl Mirror {
             runtimes: Mutex::default(),
             foreign: AtomicU64::new(0),
             config,
+            unhurried: Arc::clone(&registries.destination),
             registries,
             koji,
             bodhi,
@@ -82,6 +85,14 @@ impl Mirror {
     #[must_use]
     pub fn with_copies(mut self, settings: CopySettings) -> Self {
         self.copier = Copier::new(settings);
+        self
+    }
+
+    /// The same mirror, with a client of the destination that lets all others go first: what only a survey wants to see is
+    /// asked through it.
+    #[must_use]
+    pub fn with_unhurried(mut self, destination: Arc<dyn Registry>) -> Self {
+        self.unhurried = destination;
         self
     }
 
@@ -101,13 +112,20 @@ impl Mirror {
         match self.registries.sources.get(&host) {
             Some(registry) => Ok(Arc::clone(registry)),
             None if host == self.config.destination.host() => Ok(Arc::clone(&self.registries.destination)),
-            None => Err(Failure::park(format!("there is no client for {host}: this is a fault of flatbus, please report it"))),
+            None => Err(Failure::park(format!(
+                "there is no client for {host}: this is a fault of flatbus, please report it"
+            ))),
         }
     }
 
     /// A repository's full name in the destination.
     pub(crate) fn full_name(&self, repository: &Repository) -> Result<Repository, Failure> {
-        let too_long = || Failure::park(format!("{}/{repository} is longer than a repository's name may be", self.config.destination));
+        let too_long = || {
+            Failure::park(format!(
+                "{}/{repository} is longer than a repository's name may be",
+                self.config.destination
+            ))
+        };
         self.config.destination.repository(repository).ok_or_else(too_long)
     }
 

@@ -23,7 +23,11 @@ const PAGE: usize = 256;
 
 impl Mirror {
     /// Every key that ought to be true.
-    pub(crate) fn survey_keys(&self, ctx: Ctx, scope: SurveyScope) -> impl Stream<Item = Result<Key, Failure>> + Send + '_ {
+    pub(crate) fn survey_keys(
+        &self,
+        ctx: Ctx,
+        scope: SurveyScope,
+    ) -> impl Stream<Item = Result<Key, Failure>> + Send + '_ {
         let listed = async move { self.listed_keys(&ctx, scope).await };
         listed.into_stream().flat_map(|listed| match listed {
             Ok(keys) => stream::iter(keys.into_iter().map(Ok).collect::<Vec<_>>()),
@@ -54,7 +58,8 @@ impl Mirror {
 
     /// A repository where it is remembered that the package feeds it; else a build, whose settling remembers that first.
     fn named(&self, ctx: &Ctx, survey: Survey, keys: &mut BTreeSet<Key>) -> Result<(), Failure> {
-        let mut newest: std::collections::BTreeMap<(Repository, String), Placed> = std::collections::BTreeMap::new();
+        let mut newest: std::collections::BTreeMap<(Repository, String), Placed> =
+            std::collections::BTreeMap::new();
         for build in survey.placed {
             let name = (build.repository.clone(), build.fact.package.clone());
             match newest.get(&name) {
@@ -89,20 +94,30 @@ impl Mirror {
             let page = ctx.facts(&host, after.as_deref(), PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(told) };
             after = Some(last.clone());
-            let full = |subject: &str| subject[host.len()..].rsplit_once(':').map(|(full, _)| full.to_owned());
+            let full =
+                |subject: &str| subject[host.len()..].rsplit_once(':').map(|(full, _)| full.to_owned());
             told.extend(page.iter().filter_map(|(subject, _)| full(subject)));
         }
     }
 
     /// The canonical name of a full one of the destination; `None` for those of other namespaces.
-    fn canonical(&self, full: &str) -> Option<Repository> {
+    pub(crate) fn canonical(&self, full: &str) -> Option<Repository> {
         let namespace = &self.config.destination.namespace;
-        let name = if namespace.is_empty() { full } else { full.strip_prefix(namespace.as_str())?.strip_prefix('/')? };
+        let name = if namespace.is_empty() {
+            full
+        } else {
+            full.strip_prefix(namespace.as_str())?.strip_prefix('/')?
+        };
         name.parse().ok()
     }
 
     /// Builds that should be in staging and whose message was lost, and those that should be there no more.
-    async fn staging(&self, ctx: &Ctx, since: Option<Timestamp>, keys: &mut BTreeSet<Key>) -> Result<(), Failure> {
+    async fn staging(
+        &self,
+        ctx: &Ctx,
+        since: Option<Timestamp>,
+        keys: &mut BTreeSet<Key>,
+    ) -> Result<(), Failure> {
         let Some(staging) = &self.config.staging else { return Ok(()) };
         let keep = SignedDuration::try_from(staging.keep).unwrap_or(SignedDuration::MAX);
         let oldest = ctx.now().checked_sub(keep).unwrap_or(Timestamp::UNIX_EPOCH);

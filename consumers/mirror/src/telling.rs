@@ -29,7 +29,11 @@ impl Detail {
     /// The fact that the tag names this digest, or nothing.
     pub fn fact(self, digest: Option<Digest>) -> Fact {
         let subject = subject(&self.registry, &self.repository, &self.tag);
-        Fact { subject, value: digest.map(|digest| digest.to_string()), detail: serde_json::to_value(&self).unwrap_or(Value::Null) }
+        Fact {
+            subject,
+            value: digest.map(|digest| digest.to_string()),
+            detail: serde_json::to_value(&self).unwrap_or(Value::Null),
+        }
     }
 }
 

@@ -47,7 +47,8 @@ struct Act<'a> {
 impl Mirror {
     /// Carries a plan out; in shadow mode only says what would be done.
     pub(super) async fn act(&self, ctx: &Ctx, view: &View, plan: &Plan) -> Result<Done, Failure> {
-        let mut act = Act { mirror: self, ctx, view, owned: false, manifests: BTreeMap::new(), done: Done::default() };
+        let mut act =
+            Act { mirror: self, ctx, view, owned: false, manifests: BTreeMap::new(), done: Done::default() };
         for deed in &plan.deeds {
             act.own().await?;
             if ctx.shadow() {
@@ -69,7 +70,10 @@ impl Act<'_> {
         if !self.owned {
             let found = self.mirror.own(self.ctx, &self.view.full, &self.view.builds).await?;
             let since = Some(self.ctx.now());
-            self.done.found = found.into_iter().map(|(tag, digest)| (tag, Held { digest, unwanted_since: since })).collect();
+            self.done.found = found
+                .into_iter()
+                .map(|(tag, digest)| (tag, Held { digest, unwanted_since: since }))
+                .collect();
             self.owned = true;
         }
         Ok(())
@@ -87,7 +91,9 @@ impl Act<'_> {
 
     async fn establish(&mut self, holding: &Tag, build: &Desired) -> Result<(), Failure> {
         let placed = self.view.builds.iter().find(|placed| placed.fact.nvr == build.nvr);
-        let Some(placed) = placed else { return Err(Failure::retry(format!("{} is planned for and not known", build.nvr))) };
+        let Some(placed) = placed else {
+            return Err(Failure::retry(format!("{} is planned for and not known", build.nvr)));
+        };
         match self.mirror.bring(self.ctx, placed, &self.view.full, holding).await? {
             Brought::There { seen, changed } => {
                 if seen.is_runtime() {
@@ -100,7 +106,9 @@ impl Act<'_> {
             Brought::Short(why) => {
                 warn!(nvr = %build.nvr, "{} can't be published: {why}; its tags stay as they are", build.nvr);
                 let (repository, asked) = (self.view.repository.clone(), self.ctx.now());
-                self.done.withheld.insert(build.nvr.clone(), Withheld { repository, why, asked, pushed: build.pushed });
+                self.done
+                    .withheld
+                    .insert(build.nvr.clone(), Withheld { repository, why, asked, pushed: build.pushed });
             }
         }
         Ok(())
@@ -109,7 +117,11 @@ impl Act<'_> {
     async fn move_tag(&mut self, tag: &Tag, to: &Desired, from: Option<Digest>) -> Result<(), Failure> {
         self.still_names(tag, from).await?;
         let manifest = self.manifest(&to.digest).await?;
-        self.mirror.registries.destination.manifest_put(&self.view.full, &tag.clone().into(), &manifest).await?;
+        self.mirror
+            .registries
+            .destination
+            .manifest_put(&self.view.full, &tag.clone().into(), &manifest)
+            .await?;
         info!(image.repository = %self.full(), image.tag = %tag, image.digest = %to.digest, "Moved {}:{tag} to {}: {}", self.full(), to.nvr, to.because);
         self.done.tags.insert(tag.clone(), Some(to.digest));
         self.done.changed = true;
@@ -145,10 +157,14 @@ impl Act<'_> {
         if self.mirror.config.tag_writer == TagWriter::Mirror {
             return Ok(());
         }
-        let head = self.mirror.registries.destination.manifest_head(&self.view.full, &tag.clone().into()).await?;
+        let head =
+            self.mirror.registries.destination.manifest_head(&self.view.full, &tag.clone().into()).await?;
         let now = head.map(|head| head.digest).filter(|digest| !withdrawn::is(digest));
         if now != from {
-            return Err(Failure::retry(format!("{}:{tag} was written by another while it was being decided on: looking again", self.full())));
+            return Err(Failure::retry(format!(
+                "{}:{tag} was written by another while it was being decided on: looking again",
+                self.full()
+            )));
         }
         Ok(())
     }
@@ -158,9 +174,13 @@ impl Act<'_> {
         if let Some(manifest) = self.manifests.get(digest) {
             return Ok(manifest.clone());
         }
-        let found = self.mirror.registries.destination.manifest_get(&self.view.full, &(*digest).into()).await?;
+        let found =
+            self.mirror.registries.destination.manifest_get(&self.view.full, &(*digest).into()).await?;
         let Some(manifest) = found else {
-            return Err(Failure::retry(format!("{}@{digest} is held by a tag and yet gone from the registry", self.full())));
+            return Err(Failure::retry(format!(
+                "{}@{digest} is held by a tag and yet gone from the registry",
+                self.full()
+            )));
         };
         self.done.media_types.insert(*digest, manifest.media_type.clone());
         self.manifests.insert(*digest, manifest.clone());
@@ -170,9 +190,14 @@ impl Act<'_> {
     fn described(&self, deed: &Deed) -> String {
         let full = self.full();
         match deed {
-            Deed::Establish { holding, build } => format!("copy {} to {full}, hold it with {holding}, and make sure that anybody can read it", build.nvr),
+            Deed::Establish { holding, build } => format!(
+                "copy {} to {full}, hold it with {holding}, and make sure that anybody can read it",
+                build.nvr
+            ),
             Deed::Move { tag, to, from: None } => format!("tag {full}:{tag} as {} ({})", to.nvr, to.because),
-            Deed::Move { tag, to, from: Some(from) } => format!("move {full}:{tag} from {from} to {} ({})", to.nvr, to.because),
+            Deed::Move { tag, to, from: Some(from) } => {
+                format!("move {full}:{tag} from {from} to {} ({})", to.nvr, to.because)
+            }
             Deed::Withdraw { tag, from } => format!("withdraw {full}:{tag} from {from}"),
             Deed::LetGo { holding } => format!("remove {full}:{holding}, unused since the grace period"),
         }

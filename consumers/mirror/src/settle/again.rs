@@ -8,7 +8,11 @@ use crate::{key::Key, mirror::Mirror};
 
 impl Mirror {
     /// As settling the repository, but where nothing can be done yet it waits for as long as it has to.
-    pub(crate) async fn settle_again(&self, ctx: &Ctx, repository: &Repository) -> Result<Settled<Key>, Failure> {
+    pub(crate) async fn settle_again(
+        &self,
+        ctx: &Ctx,
+        repository: &Repository,
+    ) -> Result<Settled<Key>, Failure> {
         self.refuse_protected(repository)?;
         let Some(view) = self.read(ctx, repository).await? else { return Ok(Settled::unchanged(Vec::new())) };
         let plan = self.plan(ctx, &view);

@@ -65,11 +65,19 @@ impl Mirror {
 
     /// Brings an image and puts `tag` on it; asks no source where the destination holds the digest already. A repository
     /// of the destination itself is `to`.
-    pub(super) async fn bring(&self, ctx: &Ctx, build: &Placed, to: &Repository, tag: &Tag) -> Result<Brought, Failure> {
+    pub(super) async fn bring(
+        &self,
+        ctx: &Ctx,
+        build: &Placed,
+        to: &Repository,
+        tag: &Tag,
+    ) -> Result<Brought, Failure> {
         let here = Place { registry: Arc::clone(&self.registries.destination), repository: to.clone() };
         let mut asked = Vec::new();
         let mut failed: Option<Error> = None;
-        let is_here = |place: &Place| place.registry.host() == here.registry.host() && place.repository == here.repository;
+        let is_here = |place: &Place| {
+            place.registry.host() == here.registry.host() && place.repository == here.repository
+        };
         let others = self.places(build)?.into_iter().filter(|place| !is_here(place)).collect::<Vec<_>>();
         for (place, own) in std::iter::once((&here, true)).chain(others.iter().map(|place| (place, false))) {
             match self.bring_from(ctx, place, own, &build.digest, to, tag).await {
@@ -79,22 +87,34 @@ impl Mirror {
                 Err(error) if own => return Err(error.into()),
                 Err(error) => {
                     warn!(%error, nvr = %build.fact.nvr, "{} does not come from {}: {error}", build.fact.nvr, place.shown());
-                    failed.get_or_insert(error);           // Another source may have it all the same.
+                    failed.get_or_insert(error); // Another source may have it all the same.
                 }
             }
         }
         match failed {
-            Some(error) => Err(Failure::from(error).context(format_args!("copying {} to {to}", build.fact.nvr))),
+            Some(error) => {
+                Err(Failure::from(error).context(format_args!("copying {} to {to}", build.fact.nvr)))
+            }
             None => Ok(Brought::Short(Shortcoming::Unavailable { asked })),
         }
     }
 
-    async fn bring_from(&self, ctx: &Ctx, place: &Place, own: bool, digest: &Digest, to: &Repository, tag: &Tag) -> Result<Answer, Error> {
+    async fn bring_from(
+        &self,
+        ctx: &Ctx,
+        place: &Place,
+        own: bool,
+        digest: &Digest,
+        to: &Repository,
+        tag: &Tag,
+    ) -> Result<Answer, Error> {
         let seen = match image::inspect(&*place.registry, &place.repository, digest).await {
             Ok(Some(Verdict::Flatpak(seen))) => seen,
-            Ok(Some(Verdict::Other(found))) => return Ok(Answer::Brought(Brought::Short(Shortcoming::Refused { found }))),
+            Ok(Some(Verdict::Other(found))) => {
+                return Ok(Answer::Brought(Brought::Short(Shortcoming::Refused { found })));
+            }
             Ok(None) => return Ok(Answer::Nothing),
-            Err(Error::Unauthorized { .. } | Error::Denied { .. }) if own => return Ok(Answer::Nothing),   // Not there yet.
+            Err(Error::Unauthorized { .. } | Error::Denied { .. }) if own => return Ok(Answer::Nothing), // Not there yet.
             Err(error) => return Err(error),
         };
         match self.copy(ctx, place, digest, to, tag).await {
@@ -104,10 +124,25 @@ impl Mirror {
         }
     }
 
-    async fn copy(&self, ctx: &Ctx, place: &Place, digest: &Digest, to: &Repository, tag: &Tag) -> Result<bool, Error> {
-        let _turn = self.copies.acquire().await;           // Never closed.
-        let from = Source { registry: Arc::clone(&place.registry), repository: place.repository.clone(), digest: *digest };
-        let into = Destination { registry: Arc::clone(&self.registries.destination), repository: to.clone(), mount_from: Vec::new() };
+    async fn copy(
+        &self,
+        ctx: &Ctx,
+        place: &Place,
+        digest: &Digest,
+        to: &Repository,
+        tag: &Tag,
+    ) -> Result<bool, Error> {
+        let _turn = self.copies.acquire().await; // Never closed.
+        let from = Source {
+            registry: Arc::clone(&place.registry),
+            repository: place.repository.clone(),
+            digest: *digest,
+        };
+        let into = Destination {
+            registry: Arc::clone(&self.registries.destination),
+            repository: to.clone(),
+            mount_from: Vec::new(),
+        };
         let what = format!("{to}:{tag}");
         ctx.progress().begin(&what, None);
         let watcher = Watcher { progress: Arc::clone(ctx.progress()), what: what.clone() };
@@ -129,7 +164,7 @@ impl Mirror {
             match image::inspect(&*place.registry, &place.repository, &build.digest).await {
                 Ok(Some(verdict)) => return Ok(Some(verdict)),
                 Ok(None) => {}
-                Err(Error::Unauthorized { .. } | Error::Denied { .. }) if n == 0 => {}   // Not there yet.
+                Err(Error::Unauthorized { .. } | Error::Denied { .. }) if n == 0 => {} // Not there yet.
                 Err(error) => drop(failed.get_or_insert(error)),
             }
         }
@@ -138,9 +173,16 @@ impl Mirror {
 }
 
 /// INTERIM: the engine's future is not `Send` for the compiler.
-async fn copy(copier: Copier, from: Source, to: Destination, tag: Tag, watcher: Watcher) -> Result<Copied, Error> {
+async fn copy(
+    copier: Copier,
+    from: Source,
+    to: Destination,
+    tag: Tag,
+    watcher: Watcher,
+) -> Result<Copied, Error> {
     let handle = tokio::runtime::Handle::current();
-    let copying = tokio::task::spawn_blocking(move || handle.block_on(copier.copy(from, to, &[tag], &watcher)));
+    let copying =
+        tokio::task::spawn_blocking(move || handle.block_on(copier.copy(from, to, &[tag], &watcher)));
     match copying.await {
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -24,9 +24,13 @@ impl Mirror {
         }
         let placed = self.config.sources.place(&fact).map_err(|error| Failure::park(error.to_string()))?;
         self.catalogue.learn(ctx, &placed).await?;
-        let withheld = ctx.memo::<Withheld>(&memory::withheld(nvr.as_str()))?.map(|_| Key::Withheld(nvr.clone()));
+        let withheld =
+            ctx.memo::<Withheld>(&memory::withheld(nvr.as_str()))?.map(|_| Key::Withheld(nvr.clone()));
         let stage = self.wants_stage(ctx, &placed)?.then(|| Key::Stage(nvr.clone()));
-        Ok(Settled::unchanged(Vec::new()).also([Key::Repository(placed.repository)]).also(withheld).also(stage))
+        Ok(Settled::unchanged(Vec::new())
+            .also([Key::Repository(placed.repository)])
+            .also(withheld)
+            .also(stage))
     }
 
     /// A build without a task: most are no Flatpaks, and they come by the thousand.

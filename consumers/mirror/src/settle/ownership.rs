@@ -41,7 +41,8 @@ impl Proof {
     }
 
     fn shown(&self) -> String {
-        let shown: Vec<String> = self.others.iter().take(SHOWN_MAX).map(|(tag, what)| format!("{tag} names {what}")).collect();
+        let shown: Vec<String> =
+            self.others.iter().take(SHOWN_MAX).map(|(tag, what)| format!("{tag} names {what}")).collect();
         let more = self.others.len().saturating_sub(SHOWN_MAX);
         if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
     }
@@ -50,7 +51,12 @@ impl Proof {
 impl Mirror {
     /// Makes sure that a repository of the destination is ours before anything is written to it. Gives back the holding
     /// tags that were found where memory was lost.
-    pub(super) async fn own(&self, ctx: &Ctx, full: &Repository, builds: &[Placed]) -> Result<Named, Failure> {
+    pub(super) async fn own(
+        &self,
+        ctx: &Ctx,
+        full: &Repository,
+        builds: &[Placed],
+    ) -> Result<Named, Failure> {
         let memo = memory::ownership(full);
         if ctx.memo::<Ownership>(&memo)?.is_some() {
             return Ok(Vec::new());
@@ -81,15 +87,20 @@ impl Mirror {
         let host = self.config.destination.host();
         let proof = self.look_at(full, tags).await?;
         let held = |tag: &Tag, digest: &Digest| {
-            held_build(tag).is_some_and(|id| builds.iter().any(|build| build.fact.id == id && build.digest == *digest))
+            held_build(tag)
+                .is_some_and(|id| builds.iter().any(|build| build.fact.id == id && build.digest == *digest))
         };
         let ours = proof.flatpaks.iter().any(|(tag, digest)| held(tag, digest));
         if !proof.others.is_empty() {
-            return Err(Failure::park(format!("{host}/{full} holds other things than Flatpaks ({}): refused, nothing was written", proof.shown())));
+            return Err(Failure::park(format!(
+                "{host}/{full} holds other things than Flatpaks ({}): refused, nothing was written",
+                proof.shown()
+            )));
         }
         if !ours {
             return Err(Failure::park(format!(
-                "{host}/{full} was there before flatbus: look at its tags, then run `flatbus mirror adopt {full}` if they may be replaced"
+                "{host}/{full} was there before flatbus: look at its tags, then run `flatbus mirror adopt {}` if they may be replaced",
+                self.canonical(full.as_str()).as_ref().unwrap_or(full),
             )));
         }
         info!(repository = %full, "Proved anew that {host}/{full} is ours");
@@ -107,28 +118,35 @@ impl Mirror {
 
     async fn look_at(&self, full: &Repository, tags: Vec<Tag>) -> Result<Proof, Failure> {
         let registry = &*self.registries.destination;
-        let looks = tags.into_iter().map(|tag| async { Ok::<_, Error>((look(registry, full, &tag).await?, tag)) });
+        let looks =
+            tags.into_iter().map(|tag| async { Ok::<_, Error>((look(registry, full, &tag).await?, tag)) });
         let looks: Vec<(Option<Look>, Tag)> = stream::iter(looks).buffered(PROOFS_MAX).try_collect().await?;
         let mut proof = Proof { flatpaks: Vec::new(), others: Vec::new() };
         for (look, tag) in looks {
             match look {
                 Some(Look::Flatpak(digest)) => proof.flatpaks.push((tag, digest)),
                 Some(Look::Other(what)) => proof.others.push((tag, what)),
-                None => {}                                 // Gone since it was listed.
+                None => {} // Gone since it was listed.
             }
         }
         Ok(proof)
     }
 
     /// A person wants a repository taken over.
-    pub(crate) async fn settle_adopt(&self, ctx: &Ctx, repository: &Repository) -> Result<Settled<Key>, Failure> {
+    pub(crate) async fn settle_adopt(
+        &self,
+        ctx: &Ctx,
+        repository: &Repository,
+    ) -> Result<Settled<Key>, Failure> {
         self.refuse_protected(repository)?;
         let full = self.full_name(repository)?;
         let host = self.config.destination.host();
         let proof = self.prove(&full).await?;
         if !proof.holds() {
             let why = if proof.others.is_empty() { "it has no tags".to_owned() } else { proof.shown() };
-            return Err(Failure::park(format!("{host}/{full} can't be adopted, not every tag of it names an image with {REF_LABEL}: {why}")));
+            return Err(Failure::park(format!(
+                "{host}/{full} can't be adopted, not every tag of it names an image with {REF_LABEL}: {why}"
+            )));
         }
         if ctx.shadow() {
             ctx.would(format!("adopt {host}/{full} with {} tags", proof.flatpaks.len()));
@@ -154,7 +172,9 @@ impl Mirror {
     /// Names that are never written to.
     pub(super) fn refuse_protected(&self, repository: &Repository) -> Result<(), Failure> {
         if self.config.is_protected(repository.as_str()) {
-            return Err(Failure::park(format!("{repository} is protected: nothing is ever written to it (consumer_config.protected)")));
+            return Err(Failure::park(format!(
+                "{repository} is protected: nothing is ever written to it (consumer_config.protected)"
+            )));
         }
         Ok(())
     }

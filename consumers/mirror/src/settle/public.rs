@@ -47,12 +47,17 @@ impl Mirror {
             Ok(Some(_)) => Ok(Seen::Readable),
             Ok(None) => Ok(Seen::Missing),
             Err(Error::Unauthorized { .. } | Error::Denied { .. }) => Ok(Seen::Refused),
-            Err(error) => Err(Failure::from(error).context(format_args!("looking at {full}@{digest} without credentials"))),
+            Err(error) => {
+                Err(Failure::from(error)
+                    .context(format_args!("looking at {full}@{digest} without credentials")))
+            }
         }
     }
 
     fn not_yet(&self, full: &Repository, digest: &Digest) -> Failure {
         let host = self.config.destination.host();
-        Failure::retry(format!("{host}/{full}@{digest} was pushed but can't be read without credentials yet: no tag was moved"))
+        Failure::retry(format!(
+            "{host}/{full}@{digest} was pushed but can't be read without credentials yet: no tag was moved"
+        ))
     }
 }

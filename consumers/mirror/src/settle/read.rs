@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use flatbus_oci::{Digest, Error, ManifestHead, Repository, Tag};
+use flatbus_oci::{Digest, Error, ManifestHead, Registry, Repository, Tag};
 use flatbus_runtime::{Ctx, Failure};
 use flatbus_upstream::bodhi::Update;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -61,7 +61,8 @@ impl Mirror {
         let acted = ctx.memo::<ActedOn>(&memory::acted(repository))?.unwrap_or_default();
         let updates = self.believed_updates(ctx, repository, &packages, &acted).await?;
         let facts = self.facts_of(ctx, &updates, &packages).await?;
-        let mut builds: Vec<Placed> = facts.known.values().filter_map(|fact| self.config.sources.place(fact).ok()).collect();
+        let mut builds: Vec<Placed> =
+            facts.known.values().filter_map(|fact| self.config.sources.place(fact).ok()).collect();
         builds.retain(|build| build.repository == *repository);
         let claims = claims(&updates, &builds);
         if claims.is_empty() {
@@ -90,7 +91,13 @@ impl Mirror {
     }
 
     /// All updates of the packages, unless they contradict what we acted on.
-    async fn believed_updates(&self, ctx: &Ctx, repository: &Repository, packages: &BTreeSet<String>, acted: &ActedOn) -> Result<Vec<Update>, Failure> {
+    async fn believed_updates(
+        &self,
+        ctx: &Ctx,
+        repository: &Repository,
+        packages: &BTreeSet<String>,
+        acted: &ActedOn,
+    ) -> Result<Vec<Update>, Failure> {
         let updates = self.catalogue.updates(ctx, repository, packages).await?;
         match self.completed(packages, acted, updates).await {
             Err(_) if ctx.for_survey() => {
@@ -102,11 +109,18 @@ impl Mirror {
     }
 
     /// Adds the updates we acted on that a listing lacks: all our builds may have been edited out of one.
-    async fn completed(&self, packages: &BTreeSet<String>, acted: &ActedOn, mut updates: Vec<Update>) -> Result<Vec<Update>, Failure> {
+    async fn completed(
+        &self,
+        packages: &BTreeSet<String>,
+        acted: &ActedOn,
+        mut updates: Vec<Update>,
+    ) -> Result<Vec<Update>, Failure> {
         for alias in belief::missing(acted, &updates) {
             let Some(update) = self.bodhi.update(alias).await? else { continue };
             if update.builds.iter().any(|build| packages.contains(package(&build.nvr))) {
-                return Err(Failure::retry(format!("Bodhi's listing lacks {alias}, which it knows by name: taken for a failed read, nothing was changed")));
+                return Err(Failure::retry(format!(
+                    "Bodhi's listing lacks {alias}, which it knows by name: taken for a failed read, nothing was changed"
+                )));
             }
             updates.push(update);
         }
@@ -114,18 +128,32 @@ impl Mirror {
         Ok(updates)
     }
 
-    async fn facts_of(&self, ctx: &Ctx, updates: &[Update], packages: &BTreeSet<String>) -> Result<Facts, Failure> {
-        let flatpaks = updates.iter().flat_map(|update| &update.builds).filter(|build| build.kind == "flatpak");
-        let ours: BTreeSet<String> =
-            flatpaks.filter(|build| packages.contains(package(&build.nvr))).map(|build| build.nvr.clone()).collect();
+    async fn facts_of(
+        &self,
+        ctx: &Ctx,
+        updates: &[Update],
+        packages: &BTreeSet<String>,
+    ) -> Result<Facts, Failure> {
+        let flatpaks =
+            updates.iter().flat_map(|update| &update.builds).filter(|build| build.kind == "flatpak");
+        let ours: BTreeSet<String> = flatpaks
+            .filter(|build| packages.contains(package(&build.nvr)))
+            .map(|build| build.nvr.clone())
+            .collect();
         self.builds.facts(ctx, ours).await
     }
 
     /// A build that Koji doesn't know may be the one that should have a tag: then that tag is left alone.
-    fn leave_to_unknown(&self, desired: &mut DesiredTags, updates: &[Update], facts: &Facts) -> BTreeMap<String, Timestamp> {
+    fn leave_to_unknown(
+        &self,
+        desired: &mut DesiredTags,
+        updates: &[Update],
+        facts: &Facts,
+    ) -> BTreeMap<String, Timestamp> {
         let mut unknown = BTreeMap::new();
         for update in updates {
-            let named: Vec<&str> = self.config.releases.builds(update).filter(|nvr| facts.unknown.contains(*nvr)).collect();
+            let named: Vec<&str> =
+                self.config.releases.builds(update).filter(|nvr| facts.unknown.contains(*nvr)).collect();
             let pushed = stable_at(update).max(testing_at(update));
             if let Some(pushed) = pushed
                 && !named.is_empty()
@@ -148,8 +176,10 @@ impl Mirror {
         }
         let owned = ctx.memo::<Ownership>(&memory::ownership(&view.full))?.is_some();
         let asked: Vec<Tag> = tags_to_ask(view, ctx.for_survey());
-        let heads = asked.into_iter().map(|tag| self.head(&view.full, tag, owned));
-        let heads: Vec<(Tag, Option<ManifestHead>)> = stream::iter(heads).buffered(HEADS_MAX).try_collect().await?;
+        let registry = if ctx.for_survey() { &self.unhurried } else { &self.registries.destination };
+        let heads = asked.into_iter().map(|tag| head(&**registry, &view.full, tag, owned));
+        let heads: Vec<(Tag, Option<ManifestHead>)> =
+            stream::iter(heads).buffered(HEADS_MAX).try_collect().await?;
         for (tag, head) in heads {
             let head = head.filter(|head| !withdrawn::is(&head.digest));
             if let Some(head) = &head {
@@ -158,15 +188,6 @@ impl Mirror {
             view.actual.tags.insert(tag, head.map(|head| head.digest));
         }
         Ok(())
-    }
-
-    /// A repository that isn't there may be answered by a refusal; of one that is ours a refusal is a failed read.
-    async fn head(&self, full: &Repository, tag: Tag, owned: bool) -> Result<(Tag, Option<ManifestHead>), Failure> {
-        match self.registries.destination.manifest_head(full, &tag.clone().into()).await {
-            Ok(head) => Ok((tag, head)),
-            Err(Error::Unauthorized { .. } | Error::Denied { .. }) if !owned => Ok((tag, None)),
-            Err(error) => Err(Failure::from(error).context(format_args!("looking at {full}:{tag}"))),
-        }
     }
 
     /// An image that no source had is asked for again after a while; one that is no Flatpak stays so.
@@ -183,10 +204,12 @@ impl Mirror {
     /// What Bodhi's composer is at, and how long it has left alone the tags that are not as they should be.
     async fn read_neighbour(&self, ctx: &Ctx, view: &mut View) -> Result<(), Failure> {
         let wrong = wrong_tags(view);
+        self.quiet.keep_only(&view.repository, &wrong.iter().map(|(tag, _)| tag).collect());
         if wrong.is_empty() {
             return Ok(());
         }
-        view.composing = self.bodhi.composes().await?.into_iter().flat_map(|compose| compose.updates).collect();
+        view.composing =
+            self.bodhi.composes().await?.into_iter().flat_map(|compose| compose.updates).collect();
         let now = ctx.clock().monotonic();
         for (tag, digest) in wrong {
             let busy = self.neighbour(view).is_at_work_on(&digest);
@@ -198,7 +221,12 @@ impl Mirror {
     }
 
     pub(crate) fn neighbour<'a>(&self, view: &'a View) -> Neighbour<'a> {
-        Neighbour { updates: &view.updates, builds: &view.builds, composing: &view.composing, settle_after: self.config.settle_after }
+        Neighbour {
+            updates: &view.updates,
+            builds: &view.builds,
+            composing: &view.composing,
+            settle_after: self.config.settle_after,
+        }
     }
 }
 
@@ -208,9 +236,11 @@ fn package(nvr: &str) -> &str {
 }
 
 fn claims<'a>(updates: &'a [Update], builds: &'a [Placed]) -> Vec<Claim<'a>> {
-    let by_nvr: BTreeMap<&str, &Placed> = builds.iter().map(|build| (build.fact.nvr.as_str(), build)).collect();
+    let by_nvr: BTreeMap<&str, &Placed> =
+        builds.iter().map(|build| (build.fact.nvr.as_str(), build)).collect();
     let of = |update: &'a Update| {
-        let named: Vec<&'a Placed> = update.builds.iter().filter_map(|named| by_nvr.get(named.nvr.as_str()).copied()).collect();
+        let named: Vec<&'a Placed> =
+            update.builds.iter().filter_map(|named| by_nvr.get(named.nvr.as_str()).copied()).collect();
         named.into_iter().map(move |build| Claim { update, build })
     };
     updates.iter().flat_map(of).collect()
@@ -222,16 +252,33 @@ fn tags_to_ask(view: &View, thorough: bool) -> Vec<Tag> {
         let known = |held: &Held| held.digest == build.digest;
         thorough || !view.actual.held.get(*tag).is_some_and(known)
     });
-    let mut tags: BTreeSet<Tag> = view.desired.tags.keys().chain(holding.map(|(tag, _)| tag)).cloned().collect();
+    let mut tags: BTreeSet<Tag> =
+        view.desired.tags.keys().chain(holding.map(|(tag, _)| tag)).cloned().collect();
     tags.extend([LATEST, TESTING].into_iter().filter_map(tag_for));
     tags.into_iter().collect()
 }
 
 /// Tags that name something else than they should, with what they name.
 fn wrong_tags(view: &View) -> Vec<(Tag, Digest)> {
-    let is_right = |tag: &Tag, digest: &Digest| view.desired.tags.get(tag).is_some_and(|wanted| wanted.digest == *digest);
+    let is_right = |tag: &Tag, digest: &Digest| {
+        view.desired.tags.get(tag).is_some_and(|wanted| wanted.digest == *digest)
+    };
     let named = view.actual.tags.iter().filter_map(|(tag, digest)| Some((tag, (*digest)?)));
     let ours = named.filter(|(tag, _)| !view.desired.holding.contains_key(*tag));
     let ours = ours.filter(|(tag, _)| !view.desired.left.contains(*tag));
     ours.filter(|(tag, digest)| !is_right(tag, digest)).map(|(tag, digest)| (tag.clone(), digest)).collect()
+}
+
+/// A repository that isn't there may be answered by a refusal; of one that is ours a refusal is a failed read.
+async fn head(
+    registry: &dyn Registry,
+    full: &Repository,
+    tag: Tag,
+    owned: bool,
+) -> Result<(Tag, Option<ManifestHead>), Failure> {
+    match registry.manifest_head(full, &tag.clone().into()).await {
+        Ok(head) => Ok((tag, head)),
+        Err(Error::Unauthorized { .. } | Error::Denied { .. }) if !owned => Ok((tag, None)),
+        Err(error) => Err(Failure::from(error).context(format_args!("looking at {full}:{tag}"))),
+    }
 }

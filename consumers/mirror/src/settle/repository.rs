@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flatbus_oci::{Digest, Tag};
 use flatbus_oci::Repository;
+use flatbus_oci::{Digest, Tag};
 use flatbus_runtime::{Ctx, Fact, Failure, Settled};
 use tracing::{debug, info};
 
@@ -22,7 +22,11 @@ use crate::{
 };
 
 impl Mirror {
-    pub(crate) async fn settle_repository(&self, ctx: &Ctx, repository: &Repository) -> Result<Settled<Key>, Failure> {
+    pub(crate) async fn settle_repository(
+        &self,
+        ctx: &Ctx,
+        repository: &Repository,
+    ) -> Result<Settled<Key>, Failure> {
         self.refuse_protected(repository)?;
         let Some(view) = self.read(ctx, repository).await? else {
             debug!(%repository, "Bodhi names no build of {repository}: left as it is");
@@ -40,7 +44,12 @@ impl Mirror {
         plan(&view.desired, &view.actual, &others, ctx.now(), self.config.holding_grace)
     }
 
-    pub(super) async fn carry_out(&self, ctx: &Ctx, view: &View, plan: &Plan) -> Result<Settled<Key>, Failure> {
+    pub(super) async fn carry_out(
+        &self,
+        ctx: &Ctx,
+        view: &View,
+        plan: &Plan,
+    ) -> Result<Settled<Key>, Failure> {
         for conflict in &view.desired.conflicts {
             debug!(repository = %view.full, "{}:{} is claimed twice: {} has it, {} has not", view.full, conflict.tag, conflict.owner, conflict.loser);
         }
@@ -96,7 +105,8 @@ impl Mirror {
 
     /// Keys of their own for what is left to do about builds: none of it may block a tag.
     fn left_over(&self, ctx: &Ctx, done: &Done) -> Result<Vec<Key>, Failure> {
-        let mut keys: Vec<Key> = done.withheld.keys().filter_map(|nvr| nvr.parse().ok()).map(Key::Withheld).collect();
+        let mut keys: Vec<Key> =
+            done.withheld.keys().filter_map(|nvr| nvr.parse().ok()).map(Key::Withheld).collect();
         for nvr in &done.established {
             if ctx.memo::<Staged>(&memory::staged(nvr))?.is_some() {
                 keys.extend(nvr.parse().ok().map(Key::Stage));
@@ -110,7 +120,9 @@ impl Mirror {
         let floating = [LATEST, TESTING].into_iter().filter_map(tag_for);
         let tags: BTreeSet<Tag> = view.desired.tags.keys().cloned().chain(floating).collect();
         let asked = |tag: &Tag| done.tags.get(tag).or_else(|| view.actual.tags.get(tag)).copied();
-        tags.into_iter().filter_map(|tag| asked(&tag).map(|digest| self.fact(view, done, tag, digest))).collect()
+        tags.into_iter()
+            .filter_map(|tag| asked(&tag).map(|digest| self.fact(view, done, tag, digest)))
+            .collect()
     }
 
     fn fact(&self, view: &View, done: &Done, tag: Tag, digest: Option<Digest>) -> Fact {
@@ -121,9 +133,16 @@ impl Mirror {
             registry: self.config.destination.host(),
             repository: view.full.clone(),
             tag,
-            media_type: digest.and_then(|digest| view.media_types.get(&digest).or_else(|| done.media_types.get(&digest)).cloned()),
-            nvr: wanted.map(|wanted| wanted.nvr.clone()).or_else(|| known.map(|build| build.fact.nvr.clone())),
-            url: update.as_ref().and_then(|alias| self.config.bodhi.join(&format!("updates/{alias}")).ok()).map(String::from),
+            media_type: digest.and_then(|digest| {
+                view.media_types.get(&digest).or_else(|| done.media_types.get(&digest)).cloned()
+            }),
+            nvr: wanted
+                .map(|wanted| wanted.nvr.clone())
+                .or_else(|| known.map(|build| build.fact.nvr.clone())),
+            url: update
+                .as_ref()
+                .and_then(|alias| self.config.bodhi.join(&format!("updates/{alias}")).ok())
+                .map(String::from),
             update,
         };
         detail.fact(digest)
@@ -139,7 +158,8 @@ fn acted_on(view: &View) -> ActedOn {
 
 /// Holding tags as they are now: as planned, without builds that turned out not to be publishable, and with those found.
 fn held_now(view: &View, plan: &Plan, done: &Done) -> BTreeMap<Tag, Held> {
-    let failed = |tag: &Tag| view.desired.holding.get(tag).is_some_and(|build| done.withheld.contains_key(&build.nvr));
+    let failed =
+        |tag: &Tag| view.desired.holding.get(tag).is_some_and(|build| done.withheld.contains_key(&build.nvr));
     let mut held = plan.held.clone();
     held.retain(|tag, _| !failed(tag));
     for (tag, found) in &done.found {

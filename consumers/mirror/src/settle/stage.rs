@@ -1,10 +1,7 @@
 //! Settles a build's place in the staging namespace: there from its completion until it is published or too old. Never
 //! stands in the way of publishing.
 
-use std::{
-    sync::PoisonError,
-    time::Duration,
-};
+use std::{sync::PoisonError, time::Duration};
 
 use flatbus_oci::{Error, Repository, Tag, TagDeleted};
 use flatbus_runtime::{Ctx, Failure, Settled};
@@ -46,7 +43,10 @@ impl Mirror {
         let Some(staging) = &self.config.staging else { return Ok(unchanged) };
         let Some(fact) = self.builds.fact(ctx, nvr.as_str()).await? else { return Ok(unchanged) };
         let Ok(build) = self.config.sources.place(&fact) else { return Ok(unchanged) };
-        let (Some(there), Some(tag)) = (staging.at.repository(&build.repository), holding_tag(build.fact.id)) else { return Ok(unchanged) };
+        let (Some(there), Some(tag)) = (staging.at.repository(&build.repository), holding_tag(build.fact.id))
+        else {
+            return Ok(unchanged);
+        };
         match wanted(ctx, staging, &build)? {
             Wanted::Nothing => Ok(unchanged),
             Wanted::Remove(staged) => self.unstage(ctx, nvr, &there, &staged).await,
@@ -54,20 +54,35 @@ impl Mirror {
         }
     }
 
-    async fn unstage(&self, ctx: &Ctx, nvr: &Nvr, there: &Repository, staged: &Staged) -> Result<Settled<Key>, Failure> {
+    async fn unstage(
+        &self,
+        ctx: &Ctx,
+        nvr: &Nvr,
+        there: &Repository,
+        staged: &Staged,
+    ) -> Result<Settled<Key>, Failure> {
         if ctx.shadow() {
             ctx.would(format!("remove {there}:{} from staging", staged.tag));
             return Ok(Settled::unchanged(Vec::new()));
         }
         match self.registries.destination.tag_delete(there, &staged.tag).await? {
             TagDeleted::Deleted => info!("Removed {nvr} from staging"),
-            TagDeleted::Unsupported => warn!("{} can't delete tags: {there}:{} stays", self.config.destination.host(), staged.tag),
+            TagDeleted::Unsupported => {
+                warn!("{} can't delete tags: {there}:{} stays", self.config.destination.host(), staged.tag)
+            }
         }
         ctx.forget(&memory::staged(nvr.as_str()));
         Ok(Settled::changed(Vec::new()))
     }
 
-    async fn stage(&self, ctx: &Ctx, staging: &Staging, build: &Placed, there: &Repository, tag: &Tag) -> Result<Settled<Key>, Failure> {
+    async fn stage(
+        &self,
+        ctx: &Ctx,
+        staging: &Staging,
+        build: &Placed,
+        there: &Repository,
+        tag: &Tag,
+    ) -> Result<Settled<Key>, Failure> {
         let nvr = &build.fact.nvr;
         let Some(Verdict::Flatpak(seen)) = self.find(build, there).await? else {
             info!(%nvr, "{nvr} is not staged: no source has a complete Flatpak of it");
@@ -114,7 +129,9 @@ impl Mirror {
         };
         if let Some(foreign) = tags.iter().find(|tag| held_build(tag).is_none()) {
             let host = self.config.destination.host();
-            return Err(Failure::park(format!("{host}/{there} is not flatbus' own, it has the tag {foreign}: nothing is staged there")));
+            return Err(Failure::park(format!(
+                "{host}/{there} is not flatbus' own, it has the tag {foreign}: nothing is staged there"
+            )));
         }
         if !ctx.shadow() {
             ctx.remember(&memo, &if tags.is_empty() { Ownership::Created } else { Ownership::Reproved })?;
@@ -123,11 +140,19 @@ impl Mirror {
     }
 
     /// Room for an image in staging, given back when dropped; `None` where there is none.
-    fn reserve<'a>(&'a self, ctx: &Ctx, staging: &Staging, nvr: &'a str, bytes: u64) -> Result<Option<Room<'a>>, Failure> {
+    fn reserve<'a>(
+        &'a self,
+        ctx: &Ctx,
+        staging: &Staging,
+        nvr: &'a str,
+        bytes: u64,
+    ) -> Result<Option<Room<'a>>, Failure> {
         let staged = memory::all::<Staged>(ctx, memory::STAGED)?;
         let mut coming = self.staging_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let under_way = coming.iter().filter(|(other, _)| !staged.contains_key(*other)).map(|(_, bytes)| *bytes);
-        let total = staged.values().map(|staged| staged.bytes).chain(under_way).fold(bytes, u64::saturating_add);
+        let under_way =
+            coming.iter().filter(|(other, _)| !staged.contains_key(*other)).map(|(_, bytes)| *bytes);
+        let total =
+            staged.values().map(|staged| staged.bytes).chain(under_way).fold(bytes, u64::saturating_add);
         if total > staging.max_bytes {
             return Ok(None);
         }
@@ -154,7 +179,9 @@ fn wanted(ctx: &Ctx, staging: &Staging, build: &Placed) -> Result<Wanted, Failur
         None => true,
     };
     let staged = ctx.memo::<Staged>(&memory::staged(&build.fact.nvr))?;
-    let old = |since: Timestamp| Duration::try_from(ctx.now().duration_since(since)).unwrap_or_default() >= staging.keep;
+    let old = |since: Timestamp| {
+        Duration::try_from(ctx.now().duration_since(since)).unwrap_or_default() >= staging.keep
+    };
     let completed = build.fact.completed_s.and_then(|s| Timestamp::from_second(s).ok());
     Ok(match staged {
         Some(staged) if published || old(staged.since) => Wanted::Remove(staged),

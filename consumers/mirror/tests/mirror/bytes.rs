@@ -104,7 +104,11 @@ async fn a_source_that_fails_is_not_taken_for_one_without_the_image() {
     let world = World::new().await;
     world.build("eog-1-1", 1, "eog");
     world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-09-29 00:00:00"));
-    world.candidate.set_fault(|_| Some(Fault::Fail(flatbus_http::Error::Cut { host: "candidate.example".into(), why: "reset".into() }.into())));
+    world.candidate.set_fault(|_| {
+        Some(Fault::Fail(
+            flatbus_http::Error::Cut { host: "candidate.example".into(), why: "reset".into() }.into(),
+        ))
+    });
     let left = world.settle(&["build/eog-1-1"]).await;
     assert_eq!((left.waiting, left.parked), (1, 0));
     world.candidate.clear_fault();
@@ -148,7 +152,9 @@ async fn bytes_that_are_not_what_was_named_tag_nothing() {
     let world = World::new().await;
     world.build("eog-1-1", 1, "eog");
     world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-09-29 00:00:00"));
-    world.candidate.set_fault(|call| matches!(call.op, flatbus_oci::memory::Op::BlobGet { .. }).then_some(Fault::Garble));
+    world.candidate.set_fault(|call| {
+        matches!(call.op, flatbus_oci::memory::Op::BlobGet { .. }).then_some(Fault::Garble)
+    });
     let left = world.settle(&["build/eog-1-1"]).await;
     assert_eq!(left.waiting, 1);
     world.expect_tags("eog", &[]);

@@ -1,6 +1,12 @@
 //! Cut short anywhere, settled again: the same end.
 
-use std::{collections::BTreeMap, sync::{Arc, atomic::{AtomicU64, Ordering}}};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use flatbus_mirror::withdrawn;
 use flatbus_oci::memory::{Call, Fault};
@@ -20,7 +26,14 @@ async fn story(setting: Setting) -> World {
 }
 
 const FIRST: &[(&str, i64)] = &[
-    ("1", 1), ("1-1", 1), ("2", 2), ("2-1", 2), ("build-1", 1), ("build-2", 2), ("latest", 1), ("testing", 2),
+    ("1", 1),
+    ("1-1", 1),
+    ("2", 2),
+    ("2-1", 2),
+    ("build-1", 1),
+    ("build-2", 2),
+    ("latest", 1),
+    ("testing", 2),
 ];
 
 /// Then the second build is unpushed and the third pushed to stable.
@@ -33,7 +46,16 @@ fn second_chapter(world: &World) {
 }
 
 const SECOND: &[(&str, i64)] = &[
-    ("1", 1), ("1-1", 1), ("2", 2), ("2-1", 2), ("3", 3), ("3-1", 3), ("build-1", 1), ("build-2", 2), ("build-3", 3), ("latest", 3),
+    ("1", 1),
+    ("1-1", 1),
+    ("2", 2),
+    ("2-1", 2),
+    ("3", 3),
+    ("3-1", 3),
+    ("build-1", 1),
+    ("build-2", 2),
+    ("build-3", 3),
+    ("latest", 3),
 ];
 
 /// Whatever stands at a tag is complete, and can be read by anybody if users follow it.
@@ -46,7 +68,11 @@ fn nothing_is_half_done(world: &World, story: &str) {
             continue;
         }
         assert!(blobs.len() >= 4, "{story}: {tag} names an image without its blobs");
-        let is_held = world.public.tags_of(&name).iter().any(|(holding, held)| holding.as_str().starts_with("build-") && *held == digest);
+        let is_held = world
+            .public
+            .tags_of(&name)
+            .iter()
+            .any(|(holding, held)| holding.as_str().starts_with("build-") && *held == digest);
         assert!(is_held, "{story}: {tag} names a digest that no holding tag holds");
         if !tag.as_str().starts_with("build-") {
             assert_eq!(world.public.is_public(&name), Some(true), "{story}: {tag} is named and not public");
@@ -106,6 +132,7 @@ async fn a_destination_that_fails_at_any_call_ends_the_same() {
         let calls = whole.public.calls().len() as u64;
         assert!(calls > 40);
         for n in 0..calls {
+            eprintln!("call {n} of {calls}");
             for after in [false, true] {
                 let world = story(setting()).await;
                 let fault = move || if after { Fault::FailAfter(broken()) } else { Fault::Fail(broken()) };
@@ -133,14 +160,21 @@ fn told_the_truth(world: &World, n: u64) {
     }
     let tags = world.public.tags_of(&repo("fedora/eog"));
     let stands = |subject: &str| {
-        let digest = tags.iter().find(|(tag, _)| subject.ends_with(&format!(":{tag}"))).map(|(_, digest)| *digest);
+        let digest =
+            tags.iter().find(|(tag, _)| subject.ends_with(&format!(":{tag}"))).map(|(_, digest)| *digest);
         digest.filter(|digest| !withdrawn::is(digest)).map(|digest| digest.to_string())
     };
     for (subject, value) in &told {
         assert_eq!(*value, stands(subject), "call {n}: {subject}");
     }
-    for (tag, digest) in tags.iter().filter(|(tag, digest)| !tag.as_str().starts_with("build-") && !withdrawn::is(digest)) {
-        assert_eq!(told.get(&format!("fedora/eog:{tag}")), Some(&Some(digest.to_string())), "call {n}: {tag} was never told of");
+    for (tag, digest) in
+        tags.iter().filter(|(tag, digest)| !tag.as_str().starts_with("build-") && !withdrawn::is(digest))
+    {
+        assert_eq!(
+            told.get(&format!("fedora/eog:{tag}")),
+            Some(&Some(digest.to_string())),
+            "call {n}: {tag} was never told of"
+        );
     }
 }
 
@@ -160,7 +194,7 @@ async fn a_process_killed_at_any_call_ends_the_same() {
         until_settled(&world).await;
         let mut tags = world.tags("eog");
         for leftover in ["2", "2-1", "build-2"] {
-            tags.entry(leftover.to_owned()).or_insert(2);  // A kill in the first chapter may be made good only in the second.
+            tags.entry(leftover.to_owned()).or_insert(2); // A kill in the first chapter may be made good only in the second.
         }
         assert_eq!(tags, SECOND.iter().map(|&(tag, id)| (tag.to_owned(), id)).collect(), "call {n}");
         nothing_is_half_done(&world, &format!("killed at call {n}"));

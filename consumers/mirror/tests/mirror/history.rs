@@ -1,6 +1,10 @@
 //! The real history of three applications, message by message.
 
-use std::{collections::{BTreeMap, BTreeSet}, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 
 use flatbus_mirror::Key;
 use flatbus_oci::{Digest, testing::Recipe};
@@ -16,7 +20,8 @@ fn samples(path: &str) -> PathBuf {
 }
 
 fn json_files(path: &str) -> Vec<Value> {
-    let mut files: Vec<PathBuf> = fs::read_dir(samples(path)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(samples(path)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect()
 }
@@ -32,7 +37,8 @@ fn builds(world: &World) -> BTreeMap<String, (Build, Digest)> {
         let mut build = Build::from_json(record).unwrap();
         let image = build.image.as_mut().unwrap();
         let name = image.pull[0].split(['/', '@']).nth(1).unwrap().to_owned();
-        let sample = Recipe { layer_bytes: 100, ..Recipe::flatpak("app/x/x86_64/stable", 1000 + n as u64) }.make();
+        let sample =
+            Recipe { layer_bytes: 100, ..Recipe::flatpak("app/x/x86_64/stable", 1000 + n as u64) }.make();
         sample.put(&world.candidate, &repo(&name), &[]);
         image.pull = vec![format!("candidate.example/{name}@{}", sample.digest())];
         builds.insert(build.nvr.clone(), (build, sample.digest()));
@@ -42,16 +48,22 @@ fn builds(world: &World) -> BTreeMap<String, (Build, Digest)> {
 
 /// What the expected file says must stand at `latest` and `testing`, by a way of its own.
 fn expected(builds: &BTreeMap<String, (Build, Digest)>) -> BTreeMap<String, Digest> {
-    let all: Vec<Value> = serde_json::from_slice(&fs::read(samples("messages/synthetic-timeline-expected.json")).unwrap()).unwrap();
+    let all: Vec<Value> =
+        serde_json::from_slice(&fs::read(samples("messages/synthetic-timeline-expected.json")).unwrap())
+            .unwrap();
     let mut newest: BTreeMap<String, (String, Digest)> = BTreeMap::new();
     for build in &all {
         let nvr = build["nvr"].as_str().unwrap();
         let (record, digest) = &builds[nvr];
-        let floating = [("latest", "stable_at", &["stable"][..]), ("testing", "testing_at", &["testing", "stable"])];
+        let floating =
+            [("latest", "stable_at", &["stable"][..]), ("testing", "testing_at", &["testing", "stable"])];
         for (tag, date, statuses) in floating {
-            let (Some(at), Some(status)) = (build[date].as_str(), build["last_status"].as_str()) else { continue };
+            let (Some(at), Some(status)) = (build[date].as_str(), build["last_status"].as_str()) else {
+                continue;
+            };
             let name = format!("{}:{tag}", record.name);
-            if statuses.contains(&status) && newest.get(&name).is_none_or(|(before, _)| before.as_str() < at) {
+            if statuses.contains(&status) && newest.get(&name).is_none_or(|(before, _)| before.as_str() < at)
+            {
                 newest.insert(name, (at.to_owned(), *digest));
             }
         }
@@ -106,11 +118,20 @@ async fn the_real_history_ends_with_the_tags_that_the_rule_says() {
 }
 
 /// `latest` follows the times at which updates went stable, never back.
-fn never_backwards(world: &World, builds: &BTreeMap<String, (Build, Digest)>, seen: &mut BTreeMap<String, String>) {
-    let by_digest: BTreeMap<Digest, &str> = builds.iter().map(|(nvr, (_, digest))| (*digest, nvr.as_str())).collect();
+fn never_backwards(
+    world: &World,
+    builds: &BTreeMap<String, (Build, Digest)>,
+    seen: &mut BTreeMap<String, String>,
+) {
+    let by_digest: BTreeMap<Digest, &str> =
+        builds.iter().map(|(nvr, (_, digest))| (*digest, nvr.as_str())).collect();
     for name in ["eog", "baobab", "quadrapassel"] {
         let tags = world.public.tags_of(&repo(&format!("fedora/{name}")));
-        let Some(latest) = tags.iter().find(|(tag, _)| tag.as_str() == "latest").map(|(_, digest)| by_digest[digest]) else { continue };
+        let Some(latest) =
+            tags.iter().find(|(tag, _)| tag.as_str() == "latest").map(|(_, digest)| by_digest[digest])
+        else {
+            continue;
+        };
         let before = seen.insert(name.to_owned(), latest.to_owned());
         if let Some(before) = before {
             assert!(builds[latest].0.id >= builds[&before].0.id, "{name} went from {before} to {latest}");
@@ -147,7 +168,8 @@ async fn a_flatpak_task_is_a_build_and_another_hub_is_nobody() {
         let message = read(line);
         let keys = consumer.affected(&FedoraEvent::from_message(&message).unwrap());
         marked.extend(keys.iter().map(ToString::to_string));
-        let staging = line.replace("https://koji.fedoraproject.org\"", "https://koji.stg.fedoraproject.org\"");
+        let staging =
+            line.replace("https://koji.fedoraproject.org\"", "https://koji.stg.fedoraproject.org\"");
         let message = read(&staging);
         assert_eq!(consumer.affected(&FedoraEvent::from_message(&message).unwrap()), []);
     }

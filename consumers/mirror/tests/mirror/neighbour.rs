@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use flatbus_oci::{Registry, copy::{Copier, CopySettings, Destination, NoProgress, Source}};
+use flatbus_oci::{
+    Registry,
+    copy::{Copier, CopySettings, Destination, NoProgress, Source},
+};
 use flatbus_upstream::bodhi::Compose;
 use std::sync::Arc;
 
@@ -26,8 +29,16 @@ async fn beside_bodhi() -> World {
 
 /// What Bodhi's skopeo does.
 async fn bodhi_copies(world: &World, id: i64, tags: &[&str]) {
-    let from = Source { registry: Arc::new(world.candidate.clone()), repository: repo("eog"), digest: digest_of(id) };
-    let to = Destination { registry: Arc::new(world.public.clone()) as Arc<dyn Registry>, repository: repo("fedora/eog"), mount_from: Vec::new() };
+    let from = Source {
+        registry: Arc::new(world.candidate.clone()),
+        repository: repo("eog"),
+        digest: digest_of(id),
+    };
+    let to = Destination {
+        registry: Arc::new(world.public.clone()) as Arc<dyn Registry>,
+        repository: repo("fedora/eog"),
+        mount_from: Vec::new(),
+    };
     let tags: Vec<_> = tags.iter().map(|name| tag(name)).collect();
     Copier::new(CopySettings::default()).copy(from, to, &tags, &NoProgress).await.unwrap();
 }
@@ -41,9 +52,17 @@ async fn what_bodhi_pushed_is_held_and_announced_and_not_written_again() {
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_bodhi_wrote_before_its_database_says_so_is_left_alone() {
     let world = beside_bodhi().await;
-    let pushing = flatbus_upstream::bodhi::Update { locked: true, request: Some("testing".to_owned()), ..update("U-2", &["eog-2-1"]) };
+    let pushing = flatbus_upstream::bodhi::Update {
+        locked: true,
+        request: Some("testing".to_owned()),
+        ..update("U-2", &["eog-2-1"])
+    };
     world.bodhi.put(pushing);
-    world.bodhi.set_composes(vec![Compose { release: "F36F".to_owned(), request: "testing".to_owned(), updates: vec!["U-2".to_owned()] }]);
+    world.bodhi.set_composes(vec![Compose {
+        release: "F36F".to_owned(),
+        request: "testing".to_owned(),
+        updates: vec!["U-2".to_owned()],
+    }]);
     bodhi_copies(&world, 2, &["2-1", "2", "testing"]).await;
     world.public.forget_calls();
     for _ in 0..12 {
@@ -54,9 +73,19 @@ async fn a_tag_that_bodhi_wrote_before_its_database_says_so_is_left_alone() {
     world.bodhi.put(testing("U-2", &["eog-2-1"], "2022-10-01 02:00:00"));
     world.bodhi.set_composes(Vec::new());
     world.settle(&["build/eog-2-1"]).await;
-    world.expect_tags("eog", &[
-        ("1", 1), ("1-1", 1), ("2", 2), ("2-1", 2), ("build-1", 1), ("build-2", 2), ("latest", 1), ("testing", 2),
-    ]);
+    world.expect_tags(
+        "eog",
+        &[
+            ("1", 1),
+            ("1-1", 1),
+            ("2", 2),
+            ("2-1", 2),
+            ("build-1", 1),
+            ("build-2", 2),
+            ("latest", 1),
+            ("testing", 2),
+        ],
+    );
     assert_eq!(world.announced()["fedora/eog:testing"], Some(digest_of(2).to_string()));
     world.pass(20 * MINUTE).await;
     let left = world.rig.settle().await;
@@ -67,7 +96,7 @@ async fn a_tag_that_bodhi_wrote_before_its_database_says_so_is_left_alone() {
 async fn a_tag_that_nobody_is_at_work_on_is_replaced_after_settle_after() {
     let world = beside_bodhi().await;
     world.bodhi.put(stable("U-2", &["eog-2-1"], "2022-09-20 00:00:00"));
-    bodhi_copies(&world, 2, &["2-1", "2"]).await;          // The composer died before `latest` and `testing`.
+    bodhi_copies(&world, 2, &["2-1", "2"]).await; // The composer died before `latest` and `testing`.
     let left = world.settle(&["build/eog-2-1"]).await;
     assert_eq!(left.waiting, 1);
     assert_eq!(world.tags("eog")["latest"], 1, "it may still be at it");

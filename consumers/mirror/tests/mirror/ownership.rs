@@ -54,7 +54,11 @@ async fn a_protected_name_is_refused_whatever_a_package_calls_itself() {
         world.build(nvr, id, name);
         world.bodhi.put(stable(&format!("U-{id}"), &[nvr], "2022-10-01 00:00:00"));
         world.settle(&[&format!("build/{nvr}")]).await;
-        assert!(world.parked()[&format!("repository/{name}")].contains("is protected"), "{:?}", world.parked());
+        assert!(
+            world.parked()[&format!("repository/{name}")].contains("is protected"),
+            "{:?}",
+            world.parked()
+        );
     }
     world.settle(&["adopt/fedora"]).await;
     assert!(world.parked()["adopt/fedora"].contains("is protected"));
@@ -133,9 +137,16 @@ async fn an_unknown_pull_spec_parks_its_build_and_nothing_else() {
     let world = World::new().await;
     world.build("eog-1-1", 1, "eog");
     world.bodhi.put(stable("U-1", &["eog-1-1", "odd-1-1"], "2022-10-01 00:00:00"));
-    let odd = flatbus_upstream::koji::Image { flatpak: true, pull: vec![format!("elsewhere.example/odd@{}", digest_of(7))] };
+    let odd = flatbus_upstream::koji::Image {
+        flatpak: true,
+        pull: vec![format!("elsewhere.example/odd@{}", digest_of(7))],
+    };
     world.known("odd-1-1", 7, "odd", digest_of(7));
-    let mut build = flatbus_upstream::koji::Koji::build(&world.koji, &flatbus_upstream::koji::BuildRef::Id(7)).await.unwrap().unwrap();
+    let mut build =
+        flatbus_upstream::koji::Koji::build(&world.koji, &flatbus_upstream::koji::BuildRef::Id(7))
+            .await
+            .unwrap()
+            .unwrap();
     build.image = Some(odd);
     world.koji.put(build);
     world.settle(&["build/eog-1-1", "build/odd-1-1"]).await;

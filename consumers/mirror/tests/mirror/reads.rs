@@ -91,7 +91,11 @@ async fn a_build_that_koji_does_not_know_leaves_alone_what_it_would_have_and_not
     world.bodhi.put(stable("U-2", &["eog-2-1"], "2022-09-29 00:00:00"));
     world.bodhi.edit("U-1", |update| update.date_testing = None);
     assert_eq!(world.settle(&["build/eog-3-1", "build/eog-2-1"]).await.waiting, 1);
-    assert!(world.waiting()["withheld/eog-3-1"].contains("Koji does not know eog-3-1"), "{:?}", world.waiting());
+    assert!(
+        world.waiting()["withheld/eog-3-1"].contains("Koji does not know eog-3-1"),
+        "{:?}",
+        world.waiting()
+    );
     assert_eq!((world.tags("eog")["latest"], world.tags("eog")["testing"]), (2, 2));
     world.build("eog-3-1", 3, "eog");
     world.pass(DAY / 24).await;

@@ -16,7 +16,11 @@ async fn a_push_to_stable_becomes_tags_that_anybody_can_read() {
     let told = world.announced();
     let digest = Some(digest_of(1).to_string());
     let names: Vec<_> = told.keys().map(String::as_str).collect();
-    assert_eq!(names, ["fedora/eog:44.2", "fedora/eog:44.2-1", "fedora/eog:latest", "fedora/eog:testing"], "holding tags are nobody's business");
+    assert_eq!(
+        names,
+        ["fedora/eog:44.2", "fedora/eog:44.2-1", "fedora/eog:latest", "fedora/eog:testing"],
+        "holding tags are nobody's business"
+    );
     assert!(told.values().all(|value| *value == digest));
 }
 
@@ -76,10 +80,19 @@ async fn eog_and_eog_flatpak_feed_one_repository() {
     world.bodhi.put(testing("U-2", &["eog-flatpak-44.2-1"], "2022-09-20 00:00:00"));
     // Only one of the two packages was ever heard of.
     world.settle(&["build/eog-flatpak-44.2-1"]).await;
-    world.expect_tags("eog", &[
-        ("44.2", 2), ("44.2-1", 2), ("build-1", 1), ("build-2", 2), ("latest", 1),
-        ("stable", 1), ("stable-3620220905044417.1", 1), ("testing", 2),
-    ]);
+    world.expect_tags(
+        "eog",
+        &[
+            ("44.2", 2),
+            ("44.2-1", 2),
+            ("build-1", 1),
+            ("build-2", 2),
+            ("latest", 1),
+            ("stable", 1),
+            ("stable-3620220905044417.1", 1),
+            ("testing", 2),
+        ],
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,8 +103,14 @@ async fn one_package_feeds_two_nested_repositories_and_both_keep_their_latest() 
     world.bodhi.put(stable("U-1", &["flatpak-runtime-f41-1"], "2022-09-01 00:00:00"));
     world.bodhi.put(stable("U-2", &["flatpak-runtime-f42-1"], "2022-09-02 00:00:00"));
     world.settle(&["build/flatpak-runtime-f41-1", "build/flatpak-runtime-f42-1"]).await;
-    world.expect_tags("f41/flatpak-runtime", &[("build-1", 1), ("f41", 1), ("f41-1", 1), ("latest", 1), ("testing", 1)]);
-    world.expect_tags("f42/flatpak-runtime", &[("build-2", 2), ("f42", 2), ("f42-1", 2), ("latest", 2), ("testing", 2)]);
+    world.expect_tags(
+        "f41/flatpak-runtime",
+        &[("build-1", 1), ("f41", 1), ("f41-1", 1), ("latest", 1), ("testing", 1)],
+    );
+    world.expect_tags(
+        "f42/flatpak-runtime",
+        &[("build-2", 2), ("f42", 2), ("f42-1", 2), ("latest", 2), ("testing", 2)],
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,12 +263,19 @@ async fn bytes_come_before_names_and_the_names_users_follow_last() {
     world.build("eog-1-1", 1, "eog");
     world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-10-01 00:00:00"));
     world.settle(&["build/eog-1-1"]).await;
-    let puts: Vec<String> = world.public.calls().into_iter().filter(|call| format!("{:?}", call.op) == "ManifestPut").map(|call| call.subject).collect();
+    let puts: Vec<String> = world
+        .public
+        .calls()
+        .into_iter()
+        .filter(|call| format!("{:?}", call.op) == "ManifestPut")
+        .map(|call| call.subject)
+        .collect();
     let named: Vec<&str> = puts.iter().filter(|subject| !subject.contains(':')).map(String::as_str).collect();
     assert_eq!(named, ["build-1", "1", "1-1", "latest", "testing"]);
     assert!(puts[..3].iter().all(|subject| subject.starts_with("sha256:")), "{puts:?}");
     let proof = world.public.calls().iter().position(|call| call.anonymous).unwrap();
-    let first_name = world.public.calls().iter().position(|call| call.subject == "1" && !call.op.reads()).unwrap();
+    let first_name =
+        world.public.calls().iter().position(|call| call.subject == "1" && !call.op.reads()).unwrap();
     assert!(proof < first_name, "anybody could read it before it was named");
 }
 
@@ -262,7 +288,8 @@ async fn shadow_mode_lists_what_it_would_do_and_does_nothing() {
     world.expect_tags("eog", &[]);
     assert_eq!(world.writes().len(), 0, "{:?}", world.writes());
     assert!(world.announced().is_empty());
-    let deeds: Vec<String> = world.rig.unit.ledger().deeds(10).unwrap().into_iter().map(|deed| format!("{deed:?}")).collect();
+    let deeds: Vec<String> =
+        world.rig.unit.ledger().deeds(10).unwrap().into_iter().map(|deed| format!("{deed:?}")).collect();
     assert!(deeds.iter().any(|deed| deed.contains("copy eog-1-1 to fedora/eog")), "{deeds:?}");
     assert!(deeds.iter().any(|deed| deed.contains("tag fedora/eog:latest as eog-1-1")), "{deeds:?}");
 }

@@ -26,7 +26,12 @@ async fn a_completed_build_is_staged_and_its_push_copies_no_byte() {
     world.settle(&["build/eog-1-1"]).await;
     assert_eq!(world.tags("eog")["testing"], 1);
     assert_eq!(world.reads_of(&world.candidate), 0, "staging is asked first");
-    assert_eq!(world.public.count(Op::UploadPatch { offset: 0 }) + world.public.count(Op::UploadStream { offset: 0 }), 0, "mounted");
+    assert_eq!(
+        world.public.count(Op::UploadPatch { offset: 0 })
+            + world.public.count(Op::UploadStream { offset: 0 }),
+        0,
+        "mounted"
+    );
     assert_eq!(staged(&world, "eog"), Vec::<String>::new(), "published: staged no more");
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use flatbus_upstream::{bodhi::Status, memory::{BodhiCall, Fault}};
+use flatbus_upstream::{
+    bodhi::Status,
+    memory::{BodhiCall, Fault},
+};
 
 use crate::world::{DAY, Setting, World, stable, testing, update};
 
@@ -110,7 +113,7 @@ async fn a_package_first_seen_by_a_survey_survives_a_restart() {
     world.build("eog-flatpak-2-1", 2, "eog");
     world.bodhi.put(stable("U-2", &["eog-flatpak-2-1"], "2022-10-01 00:00:00"));
     world.pass(Duration::from_secs(600)).await;
-    world.rig.unit.survey_now(false).await.unwrap();       // Marked, not settled: then the process is killed.
+    world.rig.unit.survey_now(false).await.unwrap(); // Marked, not settled: then the process is killed.
     let world = world.restart().await;
     world.rig.settle().await;
     assert_eq!(world.tags("eog")["latest"], 2);
@@ -142,7 +145,13 @@ async fn runtimes_go_before_the_applications_of_their_update() {
     world.bodhi.put(testing("U-1", &names, "2022-10-01 00:00:00"));
     let keys: Vec<String> = nvrs.iter().rev().map(|nvr| format!("build/{nvr}")).collect();
     world.settle(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let tagged: Vec<String> = world.public.calls().iter().filter(|call| call.subject == "testing" && !call.op.reads()).map(|call| call.repository.to_string()).collect();
+    let tagged: Vec<String> = world
+        .public
+        .calls()
+        .iter()
+        .filter(|call| call.subject == "testing" && !call.op.reads())
+        .map(|call| call.repository.to_string())
+        .collect();
     assert_eq!(tagged.len(), 10);
     let place = tagged.iter().position(|name| name.contains("runtime")).unwrap();
     assert!(place < 8, "it was among the first that ran at once: {tagged:?}");

@@ -85,7 +85,8 @@ impl Setting {
         let quay = self.quay.then(|| quay_before(&public));
         let (koji, bodhi) = (MemoryKoji::new(), MemoryBodhi::new());
         let (candidate, old) = (MemoryRegistry::new("candidate.example"), MemoryRegistry::new("old.example"));
-        let (store, clock) = (Arc::new(MemoryStore::default()), SimClock::starting_at(START.parse().unwrap()));
+        let (store, clock) =
+            (Arc::new(MemoryStore::default()), SimClock::starting_at(START.parse().unwrap()));
         let mirror = mirror(&self, &candidate, &old, &public, &koji, &bodhi, quay.as_ref());
         let rig = Rig::on(Arc::clone(&store), mirror, self.settings(), clock.clone()).await;
         World { candidate, old, public, koji, bodhi, quay, rig, setting: self, store, clock }
@@ -105,7 +106,9 @@ impl Setting {
 fn quay_before(registry: &MemoryRegistry) -> MemoryQuay {
     let quay = MemoryQuay::new();
     let registry = registry.clone();
-    quay.on_change(move |name, visibility| registry.set_public(&name.parse().unwrap(), visibility == Visibility::Public));
+    quay.on_change(move |name, visibility| {
+        registry.set_public(&name.parse().unwrap(), visibility == Visibility::Public)
+    });
     quay
 }
 
@@ -123,10 +126,20 @@ fn mirror(
     let registries = Registries {
         destination: source(public),
         anonymous: Arc::new(public.anonymous()),
-        sources: [("candidate.example".to_owned(), source(candidate)), ("old.example".to_owned(), source(old))].into(),
+        sources: [
+            ("candidate.example".to_owned(), source(candidate)),
+            ("old.example".to_owned(), source(old)),
+        ]
+        .into(),
     };
     let quay = quay.map(|quay| Arc::new(quay.clone()) as Arc<dyn Quay>);
-    Mirror::new(Config::try_from(raw).unwrap(), registries, Arc::new(koji.clone()), Arc::new(bodhi.clone()), quay)
+    Mirror::new(
+        Config::try_from(raw).unwrap(),
+        registries,
+        Arc::new(koji.clone()),
+        Arc::new(bodhi.clone()),
+        quay,
+    )
 }
 
 pub fn at(text: &str) -> Timestamp {
@@ -180,14 +193,25 @@ pub fn update(alias: &str, nvrs: &[&str]) -> Update {
 }
 
 pub fn testing(alias: &str, nvrs: &[&str], since: &str) -> Update {
-    Update { status: Status::Testing, date_testing: Some(at(since)), date_pushed: Some(at(since)), ..update(alias, nvrs) }
+    Update {
+        status: Status::Testing,
+        date_testing: Some(at(since)),
+        date_pushed: Some(at(since)),
+        ..update(alias, nvrs)
+    }
 }
 
 /// In stable, after it was in testing an hour before.
 pub fn stable(alias: &str, nvrs: &[&str], since: &str) -> Update {
     let before = at(since).checked_sub(SignedDuration::from_hours(1)).unwrap();
     let (status, pushed) = (Status::Stable, Some(at(since)));
-    Update { status, date_testing: Some(before), date_stable: pushed, date_pushed: pushed, ..update(alias, nvrs) }
+    Update {
+        status,
+        date_testing: Some(before),
+        date_stable: pushed,
+        date_pushed: pushed,
+        ..update(alias, nvrs)
+    }
 }
 
 impl World {
@@ -209,7 +233,10 @@ impl World {
     /// A build that Koji knows, wherever its image is.
     pub fn known(&self, nvr: &str, id: i64, repository: &str, digest: Digest) {
         let parts: Vec<&str> = nvr.rsplitn(3, '-').collect();
-        let pull = vec![format!("candidate.example/{repository}@{digest}"), format!("candidate.example/{repository}:{}", parts[1])];
+        let pull = vec![
+            format!("candidate.example/{repository}@{digest}"),
+            format!("candidate.example/{repository}:{}", parts[1]),
+        ];
         self.koji.put(Build {
             id,
             nvr: nvr.to_owned(),
@@ -240,8 +267,17 @@ impl World {
     /// The process is killed and starts again on what the store kept.
     pub async fn restart(mut self) -> Self {
         drop(self.rig);
-        let mirror = mirror(&self.setting, &self.candidate, &self.old, &self.public, &self.koji, &self.bodhi, self.quay.as_ref());
-        self.rig = Rig::on(Arc::clone(&self.store), mirror, self.setting.settings(), self.clock.clone()).await;
+        let mirror = mirror(
+            &self.setting,
+            &self.candidate,
+            &self.old,
+            &self.public,
+            &self.koji,
+            &self.bodhi,
+            self.quay.as_ref(),
+        );
+        self.rig =
+            Rig::on(Arc::clone(&self.store), mirror, self.setting.settings(), self.clock.clone()).await;
         self
     }
 
@@ -253,28 +289,37 @@ impl World {
 
     /// What the tags of a repository of the destination name: a build's number, 0 for a withdrawn tag, -1 for a stranger.
     pub fn tags(&self, repository: &str) -> BTreeMap<String, i64> {
-        let named = |digest: Digest| (1..100).find(|&id| digest_of(id) == digest || runtime_digest(id) == digest).unwrap_or(-1);
+        let named = |digest: Digest| {
+            (1..100).find(|&id| digest_of(id) == digest || runtime_digest(id) == digest).unwrap_or(-1)
+        };
         let number = |digest: Digest| if withdrawn::is(&digest) { 0 } else { named(digest) };
         let tags = self.public.tags_of(&repo(&format!("fedora/{repository}")));
         tags.into_iter().map(|(tag, digest)| (tag.to_string(), number(digest))).collect()
     }
 
     pub fn expect_tags(&self, repository: &str, expected: &[(&str, i64)]) {
-        let expected: BTreeMap<String, i64> = expected.iter().map(|&(tag, id)| (tag.to_owned(), id)).collect();
+        let expected: BTreeMap<String, i64> =
+            expected.iter().map(|&(tag, id)| (tag.to_owned(), id)).collect();
         assert_eq!(self.tags(repository), expected, "tags of {repository}");
     }
 
     /// Announced since it was last asked: `fedora/eog:latest` to digest.
     pub fn announced(&self) -> BTreeMap<String, Option<String>> {
-        self.announced_bodies().into_iter().map(|body| {
-            let text = |field: &str| body[field].as_str().map(str::to_owned);
-            (format!("{}:{}", text("repository").unwrap(), text("tag").unwrap()), text("digest"))
-        }).collect()
+        self.announced_bodies()
+            .into_iter()
+            .map(|body| {
+                let text = |field: &str| body[field].as_str().map(str::to_owned);
+                (format!("{}:{}", text("repository").unwrap(), text("tag").unwrap()), text("digest"))
+            })
+            .collect()
     }
 
     pub fn announced_bodies(&self) -> Vec<Value> {
         let all = self.rig.announced();
-        all.into_iter().filter(|sent| sent.announcement.topic == "flatbus.tag.moved").map(|sent| sent.announcement.body).collect()
+        all.into_iter()
+            .filter(|sent| sent.announcement.topic == "flatbus.tag.moved")
+            .map(|sent| sent.announcement.body)
+            .collect()
     }
 
     /// Keys that a person must look at, with the reason.
@@ -288,17 +333,27 @@ impl World {
 
     fn listed(&self, state: &str) -> BTreeMap<String, String> {
         let keys = self.rig.unit.ledger().list(&Filter::default(), None, 1000);
-        keys.into_iter().filter(|shown| format!("{:?}", shown.state) == state).map(|shown| (shown.key, shown.last_error.unwrap_or_default())).collect()
+        keys.into_iter()
+            .filter(|shown| format!("{:?}", shown.state) == state)
+            .map(|shown| (shown.key, shown.last_error.unwrap_or_default()))
+            .collect()
     }
 
     /// Writes to the destination since they were last forgotten.
     pub fn writes(&self) -> BTreeSet<String> {
         let calls = self.public.calls();
-        calls.into_iter().filter(|call| !call.op.reads()).map(|call| format!("{:?} {} {}", call.op, call.repository, call.subject)).collect()
+        calls
+            .into_iter()
+            .filter(|call| !call.op.reads())
+            .map(|call| format!("{:?} {} {}", call.op, call.repository, call.subject))
+            .collect()
     }
 
     pub fn reads_of(&self, registry: &MemoryRegistry) -> u64 {
-        [Op::ManifestGet, Op::ManifestHead, Op::BlobGet { offset: 0 }, Op::BlobHead].into_iter().map(|op| registry.count(op)).sum()
+        [Op::ManifestGet, Op::ManifestHead, Op::BlobGet { offset: 0 }, Op::BlobHead]
+            .into_iter()
+            .map(|op| registry.count(op))
+            .sum()
     }
 }
 
