@@ -1,5 +1,7 @@
 //! The client against servers that fail in every way we could think of. Real sockets and real, short times.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use std::{
