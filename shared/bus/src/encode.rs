@@ -5,12 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::Outgoing;
 
-/// The Python package that holds the schemas of what we announce.
-pub const SCHEMA_PACKAGE: &str = "flatbus_messages";
 /// Header with the ids of the messages that caused this one.
 pub const CAUSES_HEADER: &str = "flatbus_causes";
-/// Filter header of a Flatpak's name.
-const FLATPAK_HEADER: &str = "fedora_messaging_flatpak_";
 /// Ids of causes told; more would say nothing more, and headers must fit into one frame.
 const CAUSES_MAX: usize = 64;
 
@@ -29,20 +25,13 @@ pub(crate) fn message(outgoing: &Outgoing, topic: String, priority: Option<u8>) 
 }
 
 fn headers(outgoing: &Outgoing, priority: Option<u8>) -> Map<String, Value> {
-    let announcement = &outgoing.announcement;
-    let mut headers = Map::new();
-    headers.insert(header::SCHEMA.into(), announcement.schema.as_str().into());
-    headers.insert(header::SCHEMA_PACKAGE.into(), SCHEMA_PACKAGE.into());
-    headers.insert(header::SEVERITY.into(), announcement.severity.number().into());
+    let mut headers = outgoing.announcement.headers();
     // Whole seconds: what is cut from the header can't be read back differently by others.
     headers.insert(
         header::SENT_AT.into(),
         outgoing.sent_at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string().into(),
     );
     headers.insert("priority".into(), priority.unwrap_or(0).into());
-    if let Some(Value::String(repository)) = announcement.body.get("repository") {
-        headers.insert(format!("{FLATPAK_HEADER}{repository}"), true.into());
-    }
     if !outgoing.causes.is_empty() {
         let causes: Vec<Value> =
             outgoing.causes.iter().take(CAUSES_MAX).map(|id| id.as_str().into()).collect();
@@ -68,7 +57,7 @@ mod tests {
                 topic: "flatbus.tag.moved".into(),
                 schema: "flatbus.tag.moved.v1".into(),
                 severity: Severity::Info,
-                body: json!({"repository": "f41/flatpak-runtime", "tag": "latest"}),
+                body: json!({"registry": "quay.io", "repository": "f41/flatpak-runtime", "tag": "latest"}),
             },
         };
         let message = message(&outgoing, "org.fedoraproject.prod.flatbus.tag.moved".into(), None);
@@ -77,12 +66,16 @@ mod tests {
             "fedora_messaging_schema_package": "flatbus_messages",
             "fedora_messaging_severity": 20,
             "fedora_messaging_flatpak_f41/flatpak-runtime": true,
+            "fedora_messaging_container_quay.io/f41/flatpak-runtime:latest": true,
             "sent-at": "2025-11-17T14:42:02+00:00",
             "priority": 0,
             "flatbus_causes": ["a", "b"],
         });
         assert_eq!(Value::Object(message.headers), expected);
-        assert_eq!(message.body, br#"{"repository":"f41/flatpak-runtime","tag":"latest"}"#);
+        assert_eq!(
+            message.body,
+            br#"{"registry":"quay.io","repository":"f41/flatpak-runtime","tag":"latest"}"#
+        );
         assert_eq!(message.priority, None);
     }
 }

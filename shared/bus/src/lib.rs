@@ -14,7 +14,7 @@ mod source;
 pub use amqp::{AmqpPublisher, AmqpSource};
 pub use broker_request::broker_request;
 pub use config::{Config, ConfigError};
-pub use encode::{CAUSES_HEADER, SCHEMA_PACKAGE};
+pub use encode::CAUSES_HEADER;
 pub use file::FileSource;
 pub use memory::{Fault, MemoryBus, MemoryPublisher, MemorySource};
 pub use publisher::*;
