@@ -143,6 +143,7 @@ fn names_a_consumer(source: &Source, consumers: &BTreeSet<String>) -> Vec<String
     if source.path.contains("/tests/") || source.path.ends_with("/tests.rs") {
         return Vec::new();
     }
+    let text = source.text.split("#[cfg(test)]").next().unwrap_or_default();
     let named = consumers.iter().flat_map(|consumer| {
         let spellings = [
             format!("flatbus-{consumer}"),
@@ -150,7 +151,7 @@ fn names_a_consumer(source: &Source, consumers: &BTreeSet<String>) -> Vec<String
             format!("consumers/{consumer}"),
             format!("\"{consumer}\""),
         ];
-        spellings.into_iter().filter(|spelling| source.text.contains(spelling))
+        spellings.into_iter().filter(|spelling| text.contains(spelling))
     });
     named.map(|spelling| format!("{} names a consumer: {spelling}", source.path)).collect()
 }
