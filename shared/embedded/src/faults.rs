@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -24,6 +25,10 @@ use crate::server::HangUp;
 
 /// Requests remembered; past it the oldest is forgotten.
 const SEEN_MAX: usize = 10_000;
+
+/// How long a body pauses before it is cut: while it does, the server sends what it holds, which it would drop with the
+/// connection otherwise, head and all.
+const FLUSH_PAUSE: Duration = Duration::from_millis(20);
 
 /// A request as the hook sees it, before anybody handled it.
 #[derive(Debug, Clone)]
@@ -243,7 +248,10 @@ fn limited(body: Body, after: u64, end: End) -> Body {
         let (mut chunks, left) = state?;
         if left == 0 {
             return match end {
-                End::Cut => Some((Err(io::Error::other("cut as told")), None)),
+                End::Cut => {
+                    tokio::time::sleep(FLUSH_PAUSE).await;
+                    Some((Err(io::Error::other("cut as told")), None))
+                }
                 End::Stall => std::future::pending().await,
             };
         }
