@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -58,25 +58,29 @@ impl Body {
     pub(crate) fn wire(self) -> (Option<reqwest::Body>, Option<u64>, Progress) {
         let progress = Progress::default();
         match self.0 {
-            Kind::Empty => (None, Some(0), progress),
+            Kind::Empty => {
+                progress.end();
+                (None, Some(0), progress)
+            }
             Kind::Memory(pieces) => {
                 let size = pieces.iter().map(|piece| piece.len() as u64).sum();
-                (Some(memory(pieces, &progress)), Some(size), progress)
+                (Some(memory(pieces, size, &progress)), Some(size), progress)
             }
             Kind::Stream { size, chunks } => {
-                let body = reqwest::Body::wrap_stream(Counted { chunks, progress: progress.clone() });
-                (Some(body), size, progress)
+                let counted = Counted { chunks, left: size, progress: progress.clone() };
+                (Some(reqwest::Body::wrap_stream(counted)), size, progress)
             }
         }
     }
 }
 
-fn memory(mut pieces: Vec<Bytes>, progress: &Progress) -> reqwest::Body {
+fn memory(mut pieces: Vec<Bytes>, size: u64, progress: &Progress) -> reqwest::Body {
     if pieces.len() == 1 && pieces[0].len() <= PIECE_BYTES_MAX {
+        progress.end();
         return reqwest::Body::from(pieces.remove(0));
     }
     let chunks = stream::iter(pieces.into_iter().flat_map(split)).map(Ok).boxed();
-    reqwest::Body::wrap_stream(Counted { chunks, progress: progress.clone() })
+    reqwest::Body::wrap_stream(Counted { chunks, left: Some(size), progress: progress.clone() })
 }
 
 fn split(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
@@ -111,28 +115,65 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Rises whenever the connection takes a piece of the body.
+/// How far a body has gone out: rises whenever the connection takes a piece, and ends with the last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progress(Arc<AtomicU64>);
+pub(crate) struct Progress(Arc<Gone>);
+
+#[derive(Debug, Default)]
+struct Gone {
+    pieces: AtomicU64,
+    all: AtomicBool,
+}
 
 impl Progress {
     pub(crate) fn seen(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.pieces.load(Ordering::Relaxed)
+    }
+
+    /// Whether the whole body was taken.
+    pub(crate) fn ended(&self) -> bool {
+        self.0.all.load(Ordering::Relaxed)
+    }
+
+    fn end(&self) {
+        self.0.all.store(true, Ordering::Relaxed);
     }
 }
 
 struct Counted {
     chunks: BoxStream<'static, Result<Bytes, String>>,
+    /// Bytes still to come, where known: the connection doesn't ask for more than was announced.
+    left: Option<u64>,
     progress: Progress,
+}
+
+impl Counted {
+    fn took(&mut self, piece: Option<&Bytes>) {
+        self.progress.0.pieces.fetch_add(1, Ordering::Relaxed);
+        if let (Some(left), Some(piece)) = (&mut self.left, piece) {
+            *left = left.saturating_sub(piece.len() as u64);
+        }
+        if piece.is_none() || self.left == Some(0) {
+            self.progress.end();
+        }
+    }
 }
 
 impl Stream for Counted {
     type Item = Result<Bytes, SourceEnded>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = std::task::ready!(self.chunks.poll_next_unpin(cx));
-        self.progress.0.fetch_add(1, Ordering::Relaxed);
-        Poll::Ready(item.map(|item| item.map_err(SourceEnded)))
+        match std::task::ready!(self.chunks.poll_next_unpin(cx)) {
+            Some(Err(why)) => Poll::Ready(Some(Err(SourceEnded(why)))),
+            Some(Ok(piece)) => {
+                self.took(Some(&piece));
+                Poll::Ready(Some(Ok(piece)))
+            }
+            None => {
+                self.took(None);
+                Poll::Ready(None)
+            }
+        }
     }
 }
 

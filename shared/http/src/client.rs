@@ -154,8 +154,10 @@ impl Client {
         check(&request, inner.settings.hosts.allows(&request.url), host)?;
         inner.budgets.turn(host, request.urgency).await;
         let url = request.url.clone();
+        let silence_max = inner.settings.read_timeout;
+        let patience = request.patience.unwrap_or_default().max(silence_max);
         let (wire, progress) = wire(&inner.http, request).map_err(|error| failed(host, error))?;
-        let attempt = watched(inner.http.execute(wire), &progress, inner.settings.read_timeout, host);
+        let attempt = watched(inner.http.execute(wire), &progress, silence_max, patience, host);
         let response = match deadline {
             None => attempt.await?,
             Some(deadline) => timeout_at(deadline, attempt).await.map_err(|_| {
@@ -259,20 +261,22 @@ fn wire(http: &reqwest::Client, request: Request) -> Result<(reqwest::Request, P
     Ok((builder.build()?, progress))
 }
 
-/// Waits for the answer's head as long as the body moves, and `read_timeout` longer.
+/// Waits for the answer's head: as long as the body moves, and `patience` after its end.
 async fn watched(
     attempt: impl Future<Output = Result<reqwest::Response, reqwest::Error>>,
     progress: &Progress,
-    read_timeout: Duration,
+    silence_max: Duration,
+    patience: Duration,
     host: &str,
 ) -> Result<reqwest::Response, Failed> {
     let mut attempt = std::pin::pin!(attempt);
     loop {
-        let before = progress.seen();
-        match timeout(read_timeout, &mut attempt).await {
+        let (before, ended) = (progress.seen(), progress.ended());
+        let wait = if ended { patience } else { silence_max };
+        match timeout(wait, &mut attempt).await {
             Ok(outcome) => return outcome.map_err(|error| failed(host, error)),
             Err(_) if progress.seen() != before => {}
-            Err(_) => return Err(silence(host, "waiting for its answer", read_timeout)),
+            Err(_) => return Err(silence(host, "waiting for its answer", wait)),
         }
     }
 }

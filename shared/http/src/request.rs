@@ -1,5 +1,7 @@
 //! What is asked, of whom, how urgently, and whether asking twice is harmless.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flatbus_base::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -49,6 +51,9 @@ pub struct Request {
     pub redirects: Redirects,
     /// Who goes first where the host's budget is short.
     pub urgency: Urgency,
+    /// Longest wait for the answer once all was sent, where that may be longer than
+    /// [`crate::Settings::read_timeout`]: a server that stores what it got may take its time.
+    pub patience: Option<Duration>,
     /// Why it can't be sent, found while it was made.
     pub(crate) invalid: Option<&'static str>,
 }
@@ -66,6 +71,7 @@ impl Request {
             idempotent,
             redirects,
             urgency: Urgency::default(),
+            patience: None,
             invalid: None,
         }
     }
@@ -161,6 +167,13 @@ impl Request {
     #[must_use]
     pub fn urgency(mut self, urgency: Urgency) -> Self {
         self.urgency = urgency;
+        self
+    }
+
+    /// Waits longer for the answer, once all was sent.
+    #[must_use]
+    pub fn patience(mut self, wait: Duration) -> Self {
+        self.patience = Some(wait);
         self
     }
 

@@ -294,6 +294,22 @@ async fn an_upload_that_stands_still_is_ended_and_one_whose_source_fails_says_so
 }
 
 #[tokio::test]
+async fn a_server_that_stores_what_it_got_may_take_its_time_where_told() {
+    let server = Double::slow(Duration::from_millis(800)).await;
+    for size in [10, 600_000] {
+        let put = || Request::put(server.url("/"), vec![0; size]);
+        let settings = Settings { attempts_max: 1, ..settings() };
+        let client = Client::new(settings, Random::from_seed(1)).unwrap();
+        assert!(matches!(client.send(put()).await, Err(Error::Timeout { .. })));
+        assert!(client.send(put().patience(Duration::from_secs(10))).await.is_ok());
+        let stuck = Body::stream(Some(100), stream::pending().boxed());
+        let (ended, took) =
+            time(client.send(Request::put(server.url("/"), stuck).patience(Duration::from_secs(60)))).await;
+        assert!(ended.is_err() && took < Duration::from_secs(5), "patience is for after the body");
+    }
+}
+
+#[tokio::test]
 async fn pieces_of_a_body_arrive_in_order_and_again() {
     let server = Double::answering([status(503)]).await;
     let pieces = vec![Bytes::from(vec![1; 700_000]), Bytes::new(), Bytes::from(vec![2; 10])];

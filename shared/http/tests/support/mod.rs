@@ -42,8 +42,22 @@ impl Double {
         Self::on(listener, answer)
     }
 
+    /// Answers 200 so long after the last byte.
+    pub async fn slow(wait: Duration) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::waiting(listener, wait, |_| status(200))
+    }
+
     pub fn on(
         listener: tokio::net::TcpListener,
+        answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        Self::waiting(listener, Duration::ZERO, answer)
+    }
+
+    fn waiting(
+        listener: tokio::net::TcpListener,
+        wait: Duration,
         answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().unwrap();
@@ -57,6 +71,7 @@ impl Double {
                 let path = parts.uri.path_and_query().unwrap().to_string();
                 let seen = Seen { method: parts.method, path, headers: parts.headers, body };
                 all.lock().unwrap().push(seen.clone());
+                tokio::time::sleep(wait).await;
                 answer(&seen)
             }
         };

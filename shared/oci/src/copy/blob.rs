@@ -16,6 +16,8 @@ use crate::{Error, Mounted, Upload, manifest::Descriptor};
 const BUDGET_UNIT_BYTES: usize = 64 << 10;
 /// What one streamed blob holds in memory at most, in bytes: the reader's buffer, pieces on their way, the writer's.
 const STREAM_BYTES: usize = 1536 << 10;
+/// Largest piece that a source hands over at once, in bytes: the last of a chunk may go beyond its end by so much.
+const PIECE_BYTES_MAX: usize = 512 << 10;
 /// Chunks for a destination that takes no streams but didn't say how large: what S3 takes as a part.
 const FALLBACK_CHUNK_BYTES: usize = 8 << 20;
 
@@ -263,6 +265,10 @@ async fn collect(chunks: &mut Chunks, reading: &Reading, bytes: usize) -> Result
         match first.take() {
             None if all.is_empty() => first = Some(chunk),
             held => {
+                if all.is_empty() {
+                    // Once and for all: growing step by step would hold twice as much for a moment.
+                    all.reserve(reading.most(bytes).saturating_add(PIECE_BYTES_MAX));
+                }
                 all.extend_from_slice(held.as_deref().unwrap_or_default());
                 all.extend_from_slice(&chunk);
             }

@@ -82,6 +82,11 @@ impl Reading {
         self.failure().unwrap_or_else(lost)
     }
 
+    /// So many bytes, or the whole blob where that is less.
+    pub(super) fn most(&self, bytes: usize) -> usize {
+        bytes.min(usize::try_from(self.blob.size).unwrap_or(usize::MAX))
+    }
+
     /// Whether all bytes came and are those that were named.
     pub(super) fn verdict(&self) -> Result<(), Error> {
         let state = self.state();

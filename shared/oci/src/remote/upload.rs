@@ -1,5 +1,7 @@
 //! Uploads: begun, filled, asked about, ended, given up.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use flatbus_http::{Body, Error as HttpError, HeaderName, Request, Response, StatusCode, Url, header};
 use futures::stream::BoxStream;
@@ -13,6 +15,8 @@ use super::{
 use crate::{Digest, Error, Mounted, Repository, Upload};
 
 const CHUNK_MIN: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+/// A registry that got a blob may write it to a disk or join its parts in S3 before it answers.
+const STORING_MAX: Duration = Duration::from_secs(300);
 const OCTETS: &str = "application/octet-stream";
 
 impl HttpRegistry {
@@ -67,6 +71,7 @@ impl HttpRegistry {
             Request::patch(url.clone(), chunk.clone())
                 .header(header::CONTENT_TYPE, OCTETS)
                 .header(header::CONTENT_RANGE, format!("{offset}-{}", end.saturating_sub(1)))
+                .patience(STORING_MAX)
         };
         let answer = self.ask_upload(repository, &url, make).await?;
         self.patched(answer, upload, end, &what).await
@@ -89,7 +94,7 @@ impl HttpRegistry {
             // Without it some append, and quay starts at the beginning.
             request = request.header(header::CONTENT_RANGE, format!("{offset}-{}", size.saturating_sub(1)));
         }
-        let request = request.urgency(self.urgency);
+        let request = request.urgency(self.urgency).patience(STORING_MAX);
         let need = Need::write(repository);
         let answer = if self.is_ours(&url) {
             // The body can't be sent twice. A token that is refused here is replaced when the upload's state is asked.
@@ -156,19 +161,17 @@ impl HttpRegistry {
         let what = format!("blob {repository}@{digest}");
         let mut url = self.location(upload)?;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let make = || match &last {
-            None => Request::put(url.clone(), Bytes::new()).header(header::CONTENT_TYPE, OCTETS),
-            Some((offset, bytes)) => {
-                let mut request =
-                    Request::put(url.clone(), bytes.clone()).header(header::CONTENT_TYPE, OCTETS);
-                // Half of it may have been appended when it fails: twice would be too much.
-                request.idempotent = false;
-                if *offset == 0 || bytes.is_empty() {
-                    return request;
-                }
-                let end = offset + bytes.len() as u64;
-                request.header(header::CONTENT_RANGE, format!("{offset}-{}", end - 1))
+        let make = || {
+            let (offset, bytes) = last.clone().unwrap_or_default();
+            let end = offset + bytes.len() as u64;
+            let mut request = Request::put(url.clone(), bytes.clone()).patience(STORING_MAX);
+            // Half of a body may have been appended when it fails: twice would be too much.
+            request.idempotent = bytes.is_empty();
+            let request = request.header(header::CONTENT_TYPE, OCTETS);
+            if offset == 0 || bytes.is_empty() {
+                return request;
             }
+            request.header(header::CONTENT_RANGE, format!("{offset}-{}", end - 1))
         };
         let answer = self.ask_upload(repository, &url, make).await?;
         if !answer.status.is_success() {
