@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,6 @@ use flatbus_oci::Repository;
 use flatbus_runtime::{Ctx, Failure};
 use flatbus_upstream::bodhi::{Bodhi, Update, UpdateQuery};
 use jiff::Timestamp;
-use tokio::sync::Mutex;
 use tracing::info;
 
 use crate::{
@@ -35,6 +34,8 @@ pub struct Catalogue {
     sources: Sources,
     releases: Releases,
     state: Mutex<State>,
+    /// One listing for all who wait for it. Nothing else is held while somebody is asked: a push never waits for a survey.
+    completing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -63,7 +64,7 @@ pub struct Survey {
 impl Catalogue {
     /// Reads this Bodhi.
     pub fn new(bodhi: Arc<dyn Bodhi>, sources: Sources, releases: Releases) -> Self {
-        Self { bodhi, sources, releases, state: Mutex::default() }
+        Self { bodhi, sources, releases, state: Mutex::default(), completing: tokio::sync::Mutex::default() }
     }
 
     /// The packages that feed a repository; the map is completed first where it isn't.
@@ -80,9 +81,9 @@ impl Catalogue {
             memory::all::<()>(ctx, &memory::feeds(repository))?.into_keys().collect();
         if !self.is_remembered(ctx)? {
             self.complete(ctx, builds).await?;
-            self.remember(ctx).await?;
+            self.remember(ctx)?;
         }
-        let state = self.state.lock().await;
+        let state = self.state();
         packages.extend(state.feeds.get(repository).into_iter().flatten().cloned());
         Ok(packages)
     }
@@ -91,12 +92,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// When the ledger can't be read.
-    pub async fn learn(&self, ctx: &Ctx, build: &Placed) -> Result<(), Failure> {
+    pub fn learn(&self, ctx: &Ctx, build: &Placed) -> Result<(), Failure> {
         let name = memory::feed(&build.repository, &build.fact.package);
         if ctx.memo::<()>(&name)?.is_none() {
             ctx.remember(&name, &())?;
         }
-        self.state.lock().await.note(build);
+        self.state().note(build);
         Ok(())
     }
 
@@ -114,13 +115,11 @@ impl Catalogue {
     /// # Errors
     /// When Koji, Bodhi or the ledger can't be read.
     pub async fn survey(&self, ctx: &Ctx, builds: &Builds) -> Result<Survey, Failure> {
-        let mut state = self.state.lock().await;
         let begun = ctx.now();
         let updates = Arc::new(self.bodhi.updates(&UpdateQuery::default()).await?);
         let survey = self.place(ctx, builds, &updates).await?;
-        for build in &survey.placed {
-            state.note(build);
-        }
+        let mut state = self.state();
+        state.note_all(&survey.placed);
         state.complete = true;
         state.listing = Some(Listing { begun, updates });
         Ok(survey)
@@ -137,7 +136,7 @@ impl Catalogue {
         since: Timestamp,
     ) -> Result<Survey, Failure> {
         let query = UpdateQuery { modified_since: Some(since), ..UpdateQuery::default() };
-        self.state.lock().await.listing = None; // What changed since then is not in it.
+        self.state().listing = None; // What changed since then is not in it.
         let updates = self.bodhi.updates(&query).await?;
         self.place(ctx, builds, &updates).await
     }
@@ -154,7 +153,7 @@ impl Catalogue {
     ) -> Result<Vec<Update>, Failure> {
         let query = UpdateQuery { packages: packages.iter().cloned().collect(), ..UpdateQuery::default() };
         if ctx.for_survey()
-            && let Some(listed) = self.listed(ctx, repository, &query).await
+            && let Some(listed) = self.listed(ctx, repository, &query)
         {
             return Ok(listed);
         }
@@ -174,12 +173,12 @@ impl Catalogue {
         let query = UpdateQuery { packages: packages.iter().cloned().collect(), ..UpdateQuery::default() };
         let begun = ctx.now();
         let updates = self.bodhi.updates(&query).await?;
-        self.state.lock().await.read_at.insert(repository.clone(), begun);
+        self.state().read_at.insert(repository.clone(), begun);
         Ok(updates)
     }
 
-    async fn listed(&self, ctx: &Ctx, repository: &Repository, query: &UpdateQuery) -> Option<Vec<Update>> {
-        let mut state = self.state.lock().await;
+    fn listed(&self, ctx: &Ctx, repository: &Repository, query: &UpdateQuery) -> Option<Vec<Update>> {
+        let mut state = self.state();
         let listing = state.listing.clone()?;
         let age = Duration::try_from(ctx.now().duration_since(listing.begun)).unwrap_or(Duration::MAX);
         if age > LISTING_AGE_MAX {
@@ -195,32 +194,35 @@ impl Catalogue {
         Ok(ctx.memo::<String>(memory::CATALOGUE)?.is_some_and(|mapping| mapping == self.sources.mapping()))
     }
 
-    /// One listing for all who wait for it.
     async fn complete(&self, ctx: &Ctx, builds: &Builds) -> Result<(), Failure> {
-        let mut state = self.state.lock().await;
-        if state.complete {
+        let _turn = self.completing.lock().await;
+        if self.state().complete {
             return Ok(());
         }
         info!(
             "Asking Bodhi for all updates and Koji for their builds: which package feeds which repository is not known"
         );
         let updates = self.bodhi.updates(&UpdateQuery::default()).await?;
-        for build in &self.place(ctx, builds, &updates).await?.placed {
-            state.note(build);
-        }
+        let survey = self.place(ctx, builds, &updates).await?;
+        let mut state = self.state();
+        state.note_all(&survey.placed);
         state.complete = true;
         Ok(())
     }
 
     /// Remembers the whole map, in the commit that clears the key at hand.
-    async fn remember(&self, ctx: &Ctx) -> Result<(), Failure> {
-        let state = self.state.lock().await;
+    fn remember(&self, ctx: &Ctx) -> Result<(), Failure> {
+        let state = self.state();
         for (repository, packages) in &state.feeds {
             for package in packages {
                 ctx.remember(&memory::feed(repository, package), &())?;
             }
         }
         ctx.remember(memory::CATALOGUE, &self.sources.mapping())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn place(&self, ctx: &Ctx, builds: &Builds, updates: &[Update]) -> Result<Survey, Failure> {
@@ -239,6 +241,10 @@ impl Catalogue {
 }
 
 impl State {
+    fn note_all(&mut self, builds: &[Placed]) {
+        builds.iter().for_each(|build| self.note(build));
+    }
+
     fn note(&mut self, build: &Placed) {
         self.feeds.entry(build.repository.clone()).or_default().insert(build.fact.package.clone());
     }

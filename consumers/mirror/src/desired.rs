@@ -217,7 +217,7 @@ fn wanted(owner: &Owner<'_>) -> Desired {
     let Claim { update, build } = owner.claim;
     let place = if owner.floating == LATEST { "stable" } else { "testing" };
     Desired {
-        digest: build.digest.clone(),
+        digest: build.digest,
         nvr: build.fact.nvr.clone(),
         build_id: build.fact.id,
         alias: update.alias.clone(),

@@ -122,8 +122,11 @@ pub fn all_held(repository: &Repository) -> String {
 
 /// The memo of a build that is withheld.
 pub fn withheld(nvr: &str) -> String {
-    format!("withheld|{nvr}")
+    format!("{WITHHELD}{nvr}")
 }
+
+/// The prefix of all withheld builds.
+pub const WITHHELD: &str = "withheld|";
 
 /// The memo of a staged build.
 pub fn staged(nvr: &str) -> String {

@@ -79,7 +79,7 @@ fn an_unpush_moves_testing_back() {
 fn an_update_obsoleted_in_testing_gives_way() {
     let old = Update { status: Status::Obsolete, ..testing("U-1", &["eog-1-1"], "2022-03-01 00:00:00") };
     let builds = [placed("eog-1-1", 1, "eog"), placed("eog-2-1", 2, "eog")];
-    expect(tags(&[old.clone()], &builds), &[]);
+    expect(tags(std::slice::from_ref(&old), &builds), &[]);
     let new = testing("U-2", &["eog-2-1"], "2022-02-01 00:00:00");
     expect(tags(&[old, new], &builds), &[("2", 2), ("2-1", 2), ("testing", 2)]);
 }

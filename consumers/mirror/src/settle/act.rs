@@ -26,6 +26,8 @@ pub(super) struct Done {
     pub tags: BTreeMap<Tag, Option<Digest>>,
     /// Builds that turned out not to be publishable.
     pub withheld: BTreeMap<String, Withheld>,
+    /// Builds that were withheld and that no tag waits for any more.
+    pub no_longer_wanted: BTreeSet<String>,
     /// Builds whose image is there, held and public.
     pub established: BTreeSet<String>,
     /// Media types of what tags were moved to.
@@ -49,6 +51,9 @@ impl Mirror {
     pub(super) async fn act(&self, ctx: &Ctx, view: &View, plan: &Plan) -> Result<Done, Failure> {
         let mut act =
             Act { mirror: self, ctx, view, owned: false, manifests: BTreeMap::new(), done: Done::default() };
+        if self.config.tag_writer == TagWriter::Bodhi {
+            act.own().await?; // Before Bodhi makes it, while it can still be shown that nobody else did.
+        }
         for deed in &plan.deeds {
             act.own().await?;
             if ctx.shadow() {

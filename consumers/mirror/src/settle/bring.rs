@@ -37,16 +37,13 @@ pub(super) struct Place {
 }
 
 impl Place {
+    fn is(&self, other: &Self) -> bool {
+        self.registry.host() == other.registry.host() && self.repository == other.repository
+    }
+
     fn shown(&self) -> String {
         format!("{}/{}", self.registry.host(), self.repository)
     }
-}
-
-/// What a place answered.
-enum Answer {
-    Brought(Brought),
-    /// It has none, or only a part.
-    Nothing,
 }
 
 impl Mirror {
@@ -63,8 +60,8 @@ impl Mirror {
         Ok(places)
     }
 
-    /// Brings an image and puts `tag` on it; asks no source where the destination holds the digest already. A repository
-    /// of the destination itself is `to`.
+    /// Brings an image to a repository of the destination and puts `tag` on it. Where the digest is there already, no
+    /// source is asked.
     pub(super) async fn bring(
         &self,
         ctx: &Ctx,
@@ -72,55 +69,91 @@ impl Mirror {
         to: &Repository,
         tag: &Tag,
     ) -> Result<Brought, Failure> {
-        let here = Place { registry: Arc::clone(&self.registries.destination), repository: to.clone() };
+        let doing = || format!("copying {} to {to}", build.fact.nvr);
+        let here = self.here(to);
+        let held = self.look_here(&here, build).await.map_err(|failure| failure.context(doing()))?;
+        if let Some(verdict) = held {
+            let brought = self.take(ctx, &here, verdict, &build.digest, to, tag).await;
+            return brought.map_err(|error| Failure::from(error).context(doing()));
+        }
         let mut asked = Vec::new();
         let mut failed: Option<Error> = None;
-        let is_here = |place: &Place| {
-            place.registry.host() == here.registry.host() && place.repository == here.repository
-        };
-        let others = self.places(build)?.into_iter().filter(|place| !is_here(place)).collect::<Vec<_>>();
-        for (place, own) in std::iter::once((&here, true)).chain(others.iter().map(|place| (place, false))) {
-            match self.bring_from(ctx, place, own, &build.digest, to, tag).await {
-                Ok(Answer::Brought(brought)) => return Ok(brought),
-                Ok(Answer::Nothing) if own => {}
-                Ok(Answer::Nothing) => asked.push(place.shown()),
-                Err(error) if own => return Err(error.into()),
+        for place in self.places(build)?.iter().filter(|place| !place.is(&here)) {
+            match self.bring_from(ctx, place, &build.digest, to, tag).await {
+                Ok(Some(brought)) => return Ok(brought),
+                Ok(None) => asked.push(place.shown()),
                 Err(error) => {
                     warn!(%error, nvr = %build.fact.nvr, "{} does not come from {}: {error}", build.fact.nvr, place.shown());
-                    failed.get_or_insert(error); // Another source may have it all the same.
+                    let hopeless = host_of(&error) == Some(here.registry.host());
+                    failed.get_or_insert(error);
+                    if hopeless {
+                        break; // Another source would fail at the destination just so.
+                    }
                 }
             }
         }
         match failed {
-            Some(error) => {
-                Err(Failure::from(error).context(format_args!("copying {} to {to}", build.fact.nvr)))
-            }
+            Some(error) => Err(Failure::from(error).context(doing())),
             None => Ok(Brought::Short(Shortcoming::Unavailable { asked })),
         }
     }
 
+    fn here(&self, to: &Repository) -> Place {
+        Place { registry: Arc::clone(&self.registries.destination), repository: to.clone() }
+    }
+
+    /// What the destination holds under the digest. A part of an image is nothing that can be built upon.
+    async fn look_here(&self, here: &Place, build: &Placed) -> Result<Option<Verdict>, Failure> {
+        let root = match here.registry.manifest_get(&here.repository, &build.digest.into()).await {
+            Ok(Some(root)) => root,
+            Ok(None) | Err(Error::Unauthorized { .. } | Error::Denied { .. }) => return Ok(None), // Not there yet.
+            Err(error) => return Err(error.into()),
+        };
+        let verdict = image::inspect_manifest(&*here.registry, &here.repository, &root).await?;
+        verdict.map(Some).ok_or_else(|| {
+            Failure::retry(format!(
+                "{}@{} is there with parts missing: delete it there",
+                here.shown(),
+                build.digest
+            ))
+        })
+    }
+
+    /// `None` where the place has none, or only a part.
     async fn bring_from(
         &self,
         ctx: &Ctx,
         place: &Place,
-        own: bool,
         digest: &Digest,
         to: &Repository,
         tag: &Tag,
-    ) -> Result<Answer, Error> {
-        let seen = match image::inspect(&*place.registry, &place.repository, digest).await {
-            Ok(Some(Verdict::Flatpak(seen))) => seen,
-            Ok(Some(Verdict::Other(found))) => {
-                return Ok(Answer::Brought(Brought::Short(Shortcoming::Refused { found })));
-            }
-            Ok(None) => return Ok(Answer::Nothing),
-            Err(Error::Unauthorized { .. } | Error::Denied { .. }) if own => return Ok(Answer::Nothing), // Not there yet.
-            Err(error) => return Err(error),
+    ) -> Result<Option<Brought>, Error> {
+        let Some(verdict) = image::inspect(&*place.registry, &place.repository, digest).await? else {
+            return Ok(None);
         };
-        match self.copy(ctx, place, digest, to, tag).await {
-            Ok(changed) => Ok(Answer::Brought(Brought::There { seen, changed })),
-            Err(Error::NotFound { host, .. }) if host == place.registry.host() && !own => Ok(Answer::Nothing),
+        match self.take(ctx, place, verdict, digest, to, tag).await {
+            Ok(brought) => Ok(Some(brought)),
+            Err(Error::NotFound { host, .. }) if host == place.registry.host() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Takes what was looked at, if it is a Flatpak.
+    async fn take(
+        &self,
+        ctx: &Ctx,
+        place: &Place,
+        verdict: Verdict,
+        digest: &Digest,
+        to: &Repository,
+        tag: &Tag,
+    ) -> Result<Brought, Error> {
+        match verdict {
+            Verdict::Other(found) => Ok(Brought::Short(Shortcoming::Refused { found })),
+            Verdict::Flatpak(seen) => {
+                let changed = self.copy(ctx, place, digest, to, tag).await?;
+                Ok(Brought::There { seen, changed })
+            }
         }
     }
 
@@ -158,17 +191,38 @@ impl Mirror {
 
     /// The first place that has an image, without copying it; `None` where none has.
     pub(super) async fn find(&self, build: &Placed, to: &Repository) -> Result<Option<Verdict>, Failure> {
-        let here = Place { registry: Arc::clone(&self.registries.destination), repository: to.clone() };
+        let here = self.here(to);
+        if let Some(verdict) = self.look_here(&here, build).await? {
+            return Ok(Some(verdict));
+        }
         let mut failed: Option<Error> = None;
-        for (n, place) in std::iter::once(here).chain(self.places(build)?).enumerate() {
+        for place in self.places(build)?.iter().filter(|place| !place.is(&here)) {
             match image::inspect(&*place.registry, &place.repository, &build.digest).await {
                 Ok(Some(verdict)) => return Ok(Some(verdict)),
                 Ok(None) => {}
-                Err(Error::Unauthorized { .. } | Error::Denied { .. }) if n == 0 => {} // Not there yet.
                 Err(error) => drop(failed.get_or_insert(error)),
             }
         }
         failed.map_or(Ok(None), |error| Err(error.into()))
+    }
+}
+
+/// Which host an error is of.
+fn host_of(error: &Error) -> Option<&str> {
+    match error {
+        Error::Http(error) => Some(error.host()),
+        Error::Unauthorized { host, .. }
+        | Error::Denied { host, .. }
+        | Error::NotFound { host, .. }
+        | Error::WrongDigest { host, .. }
+        | Error::WrongSize { host, .. }
+        | Error::Manifest { host, .. }
+        | Error::TooLarge { host, .. }
+        | Error::Protocol { host, .. }
+        | Error::UploadLost { host, .. }
+        | Error::Unsupported { host, .. }
+        | Error::Refused { host, .. } => Some(host),
+        Error::Name(_) | Error::Setup { .. } => None,
     }
 }
 

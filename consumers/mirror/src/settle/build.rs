@@ -23,7 +23,7 @@ impl Mirror {
             return Ok(Settled::unchanged(Vec::new()));
         }
         let placed = self.config.sources.place(&fact).map_err(|error| Failure::park(error.to_string()))?;
-        self.catalogue.learn(ctx, &placed).await?;
+        self.catalogue.learn(ctx, &placed)?;
         let withheld =
             ctx.memo::<Withheld>(&memory::withheld(nvr.as_str()))?.map(|_| Key::Withheld(nvr.clone()));
         let stage = self.wants_stage(ctx, &placed)?.then(|| Key::Stage(nvr.clone()));

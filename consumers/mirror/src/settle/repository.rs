@@ -58,6 +58,7 @@ impl Mirror {
         }
         let mut done = self.act(ctx, view, plan).await?;
         done.withheld.extend(self.newly_unknown(ctx, view)?);
+        done.no_longer_wanted = no_longer_wanted(ctx, view)?;
         self.keep(ctx, view, plan, &done)?;
         let facts = self.facts(view, &done);
         let settled = if done.changed { Settled::changed(facts) } else { Settled::unchanged(facts) };
@@ -97,6 +98,9 @@ impl Mirror {
                 ctx.forget(&memory::withheld(nvr));
             }
         }
+        for nvr in &done.no_longer_wanted {
+            ctx.forget(&memory::withheld(nvr));
+        }
         for (nvr, withheld) in &done.withheld {
             ctx.remember(&memory::withheld(nvr), withheld)?;
         }
@@ -105,8 +109,13 @@ impl Mirror {
 
     /// Keys of their own for what is left to do about builds: none of it may block a tag.
     fn left_over(&self, ctx: &Ctx, done: &Done) -> Result<Vec<Key>, Failure> {
-        let mut keys: Vec<Key> =
-            done.withheld.keys().filter_map(|nvr| nvr.parse().ok()).map(Key::Withheld).collect();
+        let mut keys: Vec<Key> = done
+            .withheld
+            .keys()
+            .chain(&done.no_longer_wanted)
+            .filter_map(|nvr| nvr.parse().ok())
+            .map(Key::Withheld)
+            .collect();
         for nvr in &done.established {
             if ctx.memo::<Staged>(&memory::staged(nvr))?.is_some() {
                 keys.extend(nvr.parse().ok().map(Key::Stage));
@@ -147,6 +156,16 @@ impl Mirror {
         };
         detail.fact(digest)
     }
+}
+
+/// Builds withheld that no tag is waiting for any more: nobody need look at them.
+fn no_longer_wanted(ctx: &Ctx, view: &View) -> Result<BTreeSet<String>, Failure> {
+    let wanted = |nvr: &String| {
+        view.unknown.contains_key(nvr) || view.desired.holding.values().any(|build| build.nvr == *nvr)
+    };
+    let withheld = memory::all::<Withheld>(ctx, memory::WITHHELD)?;
+    let ours = withheld.into_iter().filter(|(_, withheld)| withheld.repository == view.repository);
+    Ok(ours.map(|(nvr, _)| nvr).filter(|nvr| !wanted(nvr)).collect())
 }
 
 /// The updates whose builds have tags now.

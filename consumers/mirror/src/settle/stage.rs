@@ -68,7 +68,7 @@ impl Mirror {
         match self.registries.destination.tag_delete(there, &staged.tag).await? {
             TagDeleted::Deleted => info!("Removed {nvr} from staging"),
             TagDeleted::Unsupported => {
-                warn!("{} can't delete tags: {there}:{} stays", self.config.destination.host(), staged.tag)
+                warn!("{} can't delete tags: {there}:{} stays", self.config.destination.host(), staged.tag);
             }
         }
         ctx.forget(&memory::staged(nvr.as_str()));

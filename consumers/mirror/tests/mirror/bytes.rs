@@ -205,3 +205,34 @@ async fn lost_memory_starts_the_grace_period_anew() {
     world.settle(&["repository/eog"]).await;
     assert_eq!(world.tags("eog").get("build-1"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_called_for_a_build_that_no_tag_waits_for_any_more() {
+    let world = World::new().await;
+    world.known("eog-2-1", 2, "eog", digest_of(2));
+    world.build("eog-1-1", 1, "eog");
+    world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-09-01 00:00:00"));
+    world.bodhi.put(testing("U-2", &["eog-2-1"], "2022-09-29 00:00:00"));
+    world.settle(&["build/eog-2-1"]).await;
+    assert_eq!(world.parked().len(), 1);
+    world.bodhi.edit("U-2", |update| update.status = flatbus_upstream::bodhi::Status::Unpushed);
+    world.settle(&["build/eog-2-1"]).await;
+    assert_eq!(world.parked().len(), 0, "{:?}", world.parked());
+    assert_eq!(world.tags("eog")["testing"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_of_an_image_at_the_destination_is_never_tagged() {
+    let world = World::new().await;
+    world.build("eog-1-1", 1, "eog");
+    world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-09-01 00:00:00"));
+    let root = flatbus_oci::Registry::manifest_get(&world.candidate, &repo("eog"), &digest_of(1).into())
+        .await
+        .unwrap()
+        .unwrap();
+    world.public.put_manifest(&repo("fedora/eog"), &root, &[]);
+    let left = world.settle(&["build/eog-1-1"]).await;
+    assert_eq!(left.waiting, 1);
+    assert!(world.waiting()["repository/eog"].contains("with parts missing"), "{:?}", world.waiting());
+    world.expect_tags("eog", &[]);
+}

@@ -153,3 +153,16 @@ async fn a_restart_only_costs_patience() {
     world.rig.settle().await;
     assert_eq!(world.tags("eog")["latest"], 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_bodhi_is_about_to_make_is_ours_before_it_does() {
+    let world = Setting::new().with("tag_writer = \"bodhi\"").world().await;
+    world.build("eog-1-1", 1, "eog");
+    world.bodhi.put(update("U-1", &["eog-1-1"]));
+    world.settle(&["build/eog-1-1"]).await;
+    bodhi_copies(&world, 1, &["1-1", "1", "testing"]).await;
+    world.bodhi.put(testing("U-1", &["eog-1-1"], "2022-10-01 00:00:00"));
+    world.settle(&["build/eog-1-1"]).await;
+    assert_eq!(world.parked().len(), 0, "{:?}", world.parked());
+    world.expect_tags("eog", &[("1", 1), ("1-1", 1), ("build-1", 1), ("testing", 1)]);
+}
