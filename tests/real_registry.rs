@@ -14,8 +14,8 @@ use flatbus_base::{Random, Secret};
 use flatbus_embedded::registry as embedded;
 use flatbus_http::{Client, HostList, Settings};
 use flatbus_oci::{
-    AuthFile, Copier, CopySettings, Credentials, Destination, Digest, Error, HttpRegistry, NoProgress, Progress, Registry,
-    RemoteSettings, Repository, Source, Tag, UploadMode,
+    AuthFile, Copier, CopySettings, Credentials, Destination, Digest, Error, HttpRegistry, NoProgress,
+    Progress, Registry, RemoteSettings, Repository, Source, Tag, UploadMode,
     conformance::{self, Expect},
     testing::Recipe,
 };
@@ -37,7 +37,8 @@ fn client() -> Client {
 
 fn remote(host: &str, credentials: Option<Credentials>) -> Arc<dyn Registry> {
     let credentials = credentials.map(|credentials| Arc::new(AuthFile::single(host, credentials)));
-    let settings = RemoteSettings { host: host.to_owned(), plain_http: true, credentials, ..RemoteSettings::default() };
+    let settings =
+        RemoteSettings { host: host.to_owned(), plain_http: true, credentials, ..RemoteSettings::default() };
     Arc::new(HttpRegistry::new(client(), settings).unwrap())
 }
 
@@ -68,12 +69,34 @@ async fn docker_registry_behind_a_password_passes_the_suite() {
 #[tokio::test]
 async fn without_the_password_nothing_is_read_and_the_reason_is_told() {
     let server = DockerRegistry::start_with_password();
-    let refused = remote(&server.host(), None).manifest_head(&repository("x"), &tag("y").into()).await.unwrap_err();
+    let refused =
+        remote(&server.host(), None).manifest_head(&repository("x"), &tag("y").into()).await.unwrap_err();
     assert!(matches!(refused, Error::Unauthorized { .. }), "{refused}");
     let wrong = Credentials::Password { user: USER.to_owned(), password: Secret::new("letmein") };
     let refused = remote(&server.host(), Some(wrong)).upload_begin(&repository("x")).await.unwrap_err();
     assert!(matches!(refused, Error::Unauthorized { .. }), "{refused}");
     assert!(!refused.to_string().contains("letmein"));
+}
+
+#[tokio::test]
+async fn behind_tls_only_a_trusted_registry_is_spoken_to() {
+    let (server, authorities) = DockerRegistry::start_with_tls();
+    let remote = |ca: &std::path::Path| {
+        let settings = Settings {
+            hosts: HostList::new(["127.0.0.1:*"]),
+            ca_file: Some(ca.to_owned()),
+            elapsed_max: Duration::from_secs(5),
+            ..Settings::default()
+        };
+        let client = Client::new(settings, Random::from_seed(1)).unwrap();
+        Arc::new(
+            HttpRegistry::new(client, RemoteSettings { host: server.host(), ..RemoteSettings::default() })
+                .unwrap(),
+        )
+    };
+    conformance::all(remote(&authorities.ca), &repository("suite"), DOCKER).await;
+    let refused = remote(&authorities.other).ping().await.unwrap_err();
+    assert!(matches!(refused, Error::Http(flatbus_http::Error::Tls { .. })), "{refused}");
 }
 
 #[tokio::test]
@@ -86,7 +109,9 @@ async fn images_are_copied_between_docker_registries() {
 #[tokio::test]
 async fn the_embedded_registry_passes_the_suite() {
     for tag_delete in [true, false] {
-        let server = embedded::start(embedded::Settings { tag_delete, ..embedded::Settings::default() }).await.unwrap();
+        let server = embedded::start(embedded::Settings { tag_delete, ..embedded::Settings::default() })
+            .await
+            .unwrap();
         let expect = Expect { tag_delete, resume: true };
         conformance::all(remote(&server.host(), None), &repository("suite"), expect).await;
         server.stop().await;
@@ -109,7 +134,8 @@ async fn a_second_client_pulls_what_we_copied() {
     use oci_client::{Reference, client::ClientProtocol, secrets::RegistryAuth};
     let (source, destination) = (DockerRegistry::start(), DockerRegistry::start());
     let (from, to) = (remote(&source.host(), None), remote(&destination.host(), None));
-    let image = Recipe { layer_bytes: 200_000, ..Recipe::flatpak("app/org.gnome.eog/x86_64/stable", 5) }.make();
+    let image =
+        Recipe { layer_bytes: 200_000, ..Recipe::flatpak("app/org.gnome.eog/x86_64/stable", 5) }.make();
     image.push(from.as_ref(), &repository("eog"), &[]).await.unwrap();
     let from = Source { registry: from, repository: repository("eog"), digest: image.digest() };
     let to = Destination { registry: to, repository: repository("fedora/eog"), mount_from: Vec::new() };
@@ -117,7 +143,9 @@ async fn a_second_client_pulls_what_we_copied() {
 
     let config = oci_client::client::ClientConfig { protocol: ClientProtocol::Http, ..Default::default() };
     let second = oci_client::Client::try_from(config).unwrap();
-    let at = |reference: &str| -> Reference { format!("{}/fedora/eog{reference}", destination.host()).parse().unwrap() };
+    let at = |reference: &str| -> Reference {
+        format!("{}/fedora/eog{reference}", destination.host()).parse().unwrap()
+    };
     let accept = [flatbus_oci::manifest::OCI_INDEX, flatbus_oci::manifest::OCI_MANIFEST];
     let anonymous = RegistryAuth::Anonymous;
     let (bytes, digest) = second.pull_manifest_raw(&at(":latest"), &anonymous, &accept).await.unwrap();
@@ -195,8 +223,10 @@ async fn a_copy_within_a_registry_moves_no_bytes() {
     let registry = remote(&server.host(), None);
     let image = Recipe::plain(7).make();
     image.push(registry.as_ref(), &repository("staging/eog"), &[]).await.unwrap();
-    let from = Source { registry: registry.clone(), repository: repository("staging/eog"), digest: image.digest() };
+    let from =
+        Source { registry: registry.clone(), repository: repository("staging/eog"), digest: image.digest() };
     let to = Destination { registry, repository: repository("fedora/eog"), mount_from: Vec::new() };
-    let copied = Copier::new(CopySettings::default()).copy(from, to, &[tag("latest")], &NoProgress).await.unwrap();
+    let copied =
+        Copier::new(CopySettings::default()).copy(from, to, &[tag("latest")], &NoProgress).await.unwrap();
     assert_eq!((copied.blobs_mounted, copied.bytes), (4, 0));
 }

@@ -18,8 +18,12 @@ use std::{
 use tempfile::TempDir;
 
 /// Debian and Fedora name it differently.
-const PROGRAMS: [&str; 4] =
-    ["/usr/bin/docker-registry", "/usr/bin/registry", "/usr/local/bin/docker-registry", "/usr/local/bin/registry"];
+const PROGRAMS: [&str; 4] = [
+    "/usr/bin/docker-registry",
+    "/usr/bin/registry",
+    "/usr/local/bin/docker-registry",
+    "/usr/local/bin/registry",
+];
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 /// The user of [`DockerRegistry::start_with_password`], and its password.
@@ -37,29 +41,57 @@ pub struct DockerRegistry {
     child: Option<Child>,
 }
 
+/// PEM files of [`DockerRegistry::start_with_tls`].
+#[derive(Debug)]
+pub struct Authorities {
+    /// The one that signed the registry's certificate.
+    pub ca: PathBuf,
+    /// One that signed nothing.
+    pub other: PathBuf,
+}
+
 impl DockerRegistry {
     /// A registry that anybody may read and write.
     pub fn start() -> Self {
-        Self::start_with("")
+        Self::start_with(|_| String::new())
     }
 
     /// A registry that only [`USER`] may use.
     pub fn start_with_password() -> Self {
-        Self::start_with("auth: {htpasswd: {realm: test, path: HTPASSWD}}\n")
+        Self::start_with(|dir| {
+            let passwords = write(dir, "htpasswd", &format!("{USER}:{HASH}\n"));
+            format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", passwords.display())
+        })
     }
 
-    fn start_with(auth: &str) -> Self {
+    /// A registry behind TLS, with a certificate of a throw-away authority for 127.0.0.1. Needs openssl.
+    pub fn start_with_tls() -> (Self, Authorities) {
+        let registry = Self::start_with(|dir| {
+            authority(dir, "other");
+            authority(dir, "ca");
+            certificate(dir);
+            let file = |name: &str| dir.join(name).display().to_string();
+            format!("  tls: {{certificate: {}, key: {}}}\n", file("server.pem"), file("server.key"))
+        });
+        let dir = registry.dir.path();
+        let authorities = Authorities { ca: dir.join("ca.pem"), other: dir.join("other.pem") };
+        (registry, authorities)
+    }
+
+    /// `more` comes after the section `http`, and may go on with it.
+    fn start_with(more: impl FnOnce(&Path) -> String) -> Self {
         let dir = TempDir::with_prefix("registry-").expect("a temporary folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let passwords = write(dir.path(), "htpasswd", &format!("{USER}:{HASH}\n"));
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let more = more(dir.path());
         let config = format!(
             "version: 0.1\n\
              log: {{level: info, accesslog: {{disabled: false}}}}\n\
              storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n\
-             {}",
+             http:\n\
+             \x20 addr: '127.0.0.1:{port}'\n\
+             {more}",
             dir.path().join("data").display(),
-            auth.replace("HTPASSWD", &passwords.display().to_string()),
         );
         let config = write(dir.path(), "config.yml", &config);
         let mut registry = Self { port, dir, config, child: None };
@@ -141,4 +173,30 @@ fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
     fs::write(&path, text).expect("room in the temporary folder");
     path
+}
+
+const NEW_KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+
+fn authority(dir: &Path, name: &str) {
+    let (subject, key, pem) =
+        (format!("/CN=Throw-away {name}"), format!("{name}.key"), format!("{name}.pem"));
+    let mut arguments = vec!["req", "-x509", "-days", "2", "-subj", &subject, "-keyout", &key, "-out", &pem];
+    arguments.extend(NEW_KEY);
+    openssl(dir, &arguments);
+}
+
+fn certificate(dir: &Path) {
+    write(dir, "server.ext", "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n");
+    let mut arguments = vec!["req", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"];
+    arguments.extend(NEW_KEY);
+    openssl(dir, &arguments);
+    let signing = "x509 -req -days 2 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext -out server.pem";
+    openssl(dir, &signing.split(' ').collect::<Vec<_>>());
+}
+
+fn openssl(dir: &Path, arguments: &[&str]) {
+    let output = Command::new("openssl").args(arguments).current_dir(dir).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("cannot run openssl ({error}): install the package openssl"));
+    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
