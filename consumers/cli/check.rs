@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use flatbus_base::{Clock, SystemClock};
 use flatbus_bus::{AmqpSource, Source, SourceEvent};
 use flatbus_ledger::{KeyState, Shown};
 use flatbus_runtime::{
@@ -59,9 +60,10 @@ pub async fn check(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> 
         )));
         findings.push(of_the_broker(&config, consumer).await);
     }
-    let mirror = wiring::mirror(config.consumer.clone())?;
-    let _ = mirror;
-    //findings.extend(mirror.check().await.into_iter().map(|found| Finding { well: found.is_well(), sentence: found.sentence }));
+    let (mirror, _) = wiring::mirror(&config.consumer)?;
+    let budgets = flatbus_mirror::check::summed_budgets([&config.consumer]);
+    let found = mirror.check(SystemClock.wall()).await.into_iter().chain(budgets);
+    findings.extend(found.map(|found| Finding { well: found.well, sentence: found.sentence }));
     desk.close().await?;
     say(common, &findings)
 }

@@ -12,12 +12,17 @@ use std::{
 use anyhow::Context;
 use flatbus_base::{Clock, Random, SystemClock};
 use flatbus_bus::{AmqpPublisher, Publisher};
+use flatbus_http::Client;
 use flatbus_ledger::{Ledger, SledStore, StoreError, StoreOptions};
-use flatbus_mirror::{Mirror, config::RawConfig};
-use flatbus_runtime::{Consumer, Parts, Progress, Unit, Unwatched, config, config::Config};
+use flatbus_mirror::{
+    Mirror,
+    config::RawConfig,
+    wiring::{self, Secrets},
+};
+use flatbus_runtime::{Consumer, Gather, Parts, Progress, Unit, Unwatched, config, config::Config};
 use flatbus_telemetry::{
     logs::{self, Format},
-    metrics::Metrics,
+    metrics::{HttpOutcome, Metrics},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -96,28 +101,24 @@ pub fn container_door() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], CONTAINER_PORT))
 }
 
-pub fn mirror(config: flatbus_mirror::config::Config) -> anyhow::Result<Mirror> {
-    use flatbus_oci::{HttpRegistry, Registry, RemoteSettings};
-    let hosts = flatbus_http::HostList::new(["127.0.0.1:*"]);
-    let client = flatbus_http::Client::new(flatbus_http::Settings { hosts, ..Default::default() }, random())?;
-    let reg = |host: String| -> anyhow::Result<Arc<dyn Registry>> {
-        Ok(Arc::new(HttpRegistry::new(
-            client.clone(),
-            RemoteSettings { host, plain_http: true, ..Default::default() },
-        )?))
-    };
-    let mut sources = std::collections::BTreeMap::new();
-    for l in config.sources.locations() {
-        sources.insert(l.host(), reg(l.host())?);
-    }
-    let registries = flatbus_mirror::Registries {
-        destination: reg(config.destination.host())?,
-        anonymous: reg(config.destination.host())?,
-        sources,
-    };
-    let koji = Arc::new(flatbus_upstream::koji::KojiHub::new(client.clone(), config.koji.clone()));
-    let bodhi = Arc::new(flatbus_upstream::bodhi::BodhiApi::new(client.clone(), config.bodhi.clone()));
-    Ok(Mirror::new(config, registries, koji, bodhi, None))
+/// The consumer, with clients for every service it is configured for, and the client that they share. Asks nobody yet.
+pub fn mirror(config: &flatbus_mirror::config::Config) -> anyhow::Result<(Mirror, Client)> {
+    let folder = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let wrong = |error: &dyn std::error::Error| Misconfigured(flatbus_base::chain(error));
+    let secrets = Secrets::read(config, folder.as_deref(), in_kubernetes()).map_err(|error| wrong(&error))?;
+    let http = Client::new(wiring::http_settings(config), random()).map_err(|error| wrong(&error))?;
+    let mirror = Mirror::from_config(config.clone(), &http, &secrets).map_err(|error| wrong(&error))?;
+    Ok((mirror, http))
+}
+
+/// What each host was asked, for the metrics.
+fn count_requests(http: Client) -> Gather {
+    Box::new(move |metrics| {
+        for host in http.usage() {
+            metrics.raise_http(&host.host, HttpOutcome::Sent, host.requests);
+            metrics.raise_http(&host.host, HttpOutcome::Limited, host.limited);
+        }
+    })
 }
 
 /// Opens a consumer on its store.
@@ -138,7 +139,7 @@ pub async fn open_unit_until(
         ..StoreOptions::new(SystemClock.wall())
     };
     let metrics = Metrics::new(Mirror::NAME);
-    let mirror = mirror(config.consumer)?;
+    let (mirror, http) = mirror(&config.consumer)?;
     let folder = config.runtime.state_dir.join("ledger");
     let opened = open_store(folder, options).await?;
     let parts = Parts {
@@ -148,6 +149,7 @@ pub async fn open_unit_until(
         clock: Arc::new(SystemClock),
         random: random(),
         metrics,
+        gather: count_requests(http),
         progress,
         stop,
     };

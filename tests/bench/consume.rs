@@ -101,6 +101,7 @@ async fn unit(
         clock,
         random: Random::from_seed(1),
         metrics,
+        gather: Box::new(|_| {}),
         progress: Arc::new(Unwatched),
         stop,
     };

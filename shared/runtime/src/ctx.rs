@@ -23,6 +23,7 @@ pub(crate) struct World {
     pub random: Random,
     pub ledger: Ledger,
     pub store: Arc<dyn Store>,
+    pub gather: crate::Gather,
     pub metrics: Metrics,
     pub shadow: bool,
     pub state_dir: PathBuf,

@@ -31,4 +31,4 @@ pub use notify::Manager;
 pub use progress::{Progress, Unwatched};
 pub use settings::{Mode, RawSettings, Settings};
 pub use status::{BusStatus, Consumed, Ready, Status, SurveyStatus};
-pub use unit::{Ends, Left, Parts, Unit};
+pub use unit::{Ends, Gather, Left, Parts, Unit};

@@ -42,6 +42,7 @@ impl<C: Consumer> Rig<C> {
             clock: Arc::new(clock.clone()),
             random: Random::from_seed(1),
             metrics: Metrics::new(C::NAME),
+            gather: Box::new(|_| {}),
             progress: Arc::new(Unwatched),
             stop: CancellationToken::new(),
         };

@@ -37,11 +37,16 @@ pub struct Parts {
     pub random: Random,
     /// Metrics, shared with whoever else counts.
     pub metrics: Metrics,
+    /// Brings counts that others keep into the metrics, before they are shown.
+    pub gather: Gather,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
     /// Cancelled to make the unit stop.
     pub stop: CancellationToken,
 }
+
+/// Brings counts that others keep into the metrics.
+pub type Gather = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Where a running unit takes messages from, tells news to, and can be asked.
 pub struct Ends {
@@ -94,6 +99,7 @@ impl<C: Consumer> Unit<C> {
             random: parts.random,
             ledger,
             store: parts.store,
+            gather: parts.gather,
             metrics: parts.metrics,
             shadow: settings.mode == Mode::Shadow,
             state_dir: settings.state_dir.clone(),

@@ -172,6 +172,7 @@ async fn the_socket_takes_writes_and_tcp_answers_reads_alone() {
         clock: Arc::new(SystemClock),
         random: Random::from_seed(1),
         metrics: Metrics::new("toy"),
+        gather: Box::new(|_| {}),
         progress: Arc::new(Unwatched),
         stop: stop.clone(),
     };

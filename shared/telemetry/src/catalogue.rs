@@ -128,52 +128,33 @@ catalogue! {
     }
 }
 
-/// HTTP requests, counted by host and outcome: hosts are those of the configuration, so they are few.
+/// HTTP requests, counted by host: hosts are those of the configuration, so they are few.
 pub const HTTP_REQUESTS: Description = Description {
     name: "flatbus_http_requests",
     label: None,
     unit: Unit::None,
     kind: Kind::Counter,
-    help: "HTTP requests by host and outcome.",
+    help: "HTTP requests by host, and how many of them were answered 429.",
 };
 
-/// What came of an HTTP request.
+/// What is counted of HTTP requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HttpOutcome {
-    /// A 1xx, 2xx or 3xx.
-    Answered,
-    /// A 4xx other than 429.
-    Refused,
-    /// A 429: slow down.
+    /// Sent, whatever came of it.
+    Sent,
+    /// Answered 429: slow down.
     Limited,
-    /// A 5xx.
-    Failed,
-    /// No answer: connection, TLS or time.
-    Unanswered,
 }
 
 impl HttpOutcome {
     /// Every one there is.
-    pub const ALL: &[Self] = &[Self::Answered, Self::Refused, Self::Limited, Self::Failed, Self::Unanswered];
+    pub const ALL: &[Self] = &[Self::Sent, Self::Limited];
 
     /// The label's value.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Answered => "answered",
-            Self::Refused => "refused",
+            Self::Sent => "sent",
             Self::Limited => "limited",
-            Self::Failed => "failed",
-            Self::Unanswered => "unanswered",
-        }
-    }
-
-    /// The outcome that an HTTP status means.
-    pub const fn of_status(status: u16) -> Self {
-        match status {
-            429 => Self::Limited,
-            400..=499 => Self::Refused,
-            500.. => Self::Failed,
-            0..=399 => Self::Answered,
         }
     }
 }

@@ -40,6 +40,7 @@ impl<C: Consumer> Door for Engine<C> {
 
     fn metrics(&self) -> String {
         self.gauge();
+        (self.world.gather)(&self.world.metrics);
         self.world.metrics.encode()
     }
 

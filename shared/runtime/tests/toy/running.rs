@@ -66,6 +66,7 @@ impl Running {
             clock: Arc::new(clock.clone()),
             random: Random::from_seed(7),
             metrics: metrics.clone(),
+            gather: Box::new(|_| {}),
             progress: Arc::new(Unwatched),
             stop: stop.clone(),
         };
