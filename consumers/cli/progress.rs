@@ -35,6 +35,14 @@ pub fn bytes(what: &str, total: u64) -> ProgressBar {
     bar
 }
 
+/// Bytes of which nobody knows how many there will be.
+fn growing(what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, target());
+    bar.set_style(style("{spinner} {msg} {bytes} {bytes_per_sec}"));
+    bar.set_message(what.to_owned());
+    bar
+}
+
 fn target() -> ProgressDrawTarget {
     if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
 }
@@ -59,7 +67,7 @@ impl Bars {
 
 impl Progress for Bars {
     fn begin(&self, what: &str, total: Option<u64>) {
-        let bar = self.all.add(bytes(what, total.unwrap_or(0)));
+        let bar = self.all.add(total.map_or_else(|| growing(what), |total| bytes(what, total)));
         self.bars.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned(), bar);
     }
 
