@@ -147,6 +147,37 @@ async fn a_body_that_breaks_off_keeps_what_came() {
 }
 
 #[tokio::test]
+async fn who_asks_while_a_broken_writer_is_still_at_work_is_told_where_it_ended() {
+    let registry = open().await;
+    let location = begin(&registry, "eog").await;
+    for round in 0_u64..20 {
+        let held = received(&registry, &location).await;
+        let chunks =
+            futures::stream::iter((0..30).map(|n| if n < 29 { Ok(vec![7; 100_000]) } else { Err("gone") }));
+        let body = reqwest::Body::wrap_stream(chunks);
+        let broken =
+            ask(Method::PATCH, &registry, &location).header(header::CONTENT_LENGTH, 9_000_000).body(body);
+        assert!(broken.send().await.is_err());
+        let told = received(&registry, &location).await;
+        let rest = format!("{told}-{}", told + 4);
+        let answer =
+            ask(Method::PATCH, &registry, &location).header(header::CONTENT_RANGE, rest).body("01234");
+        assert_eq!(
+            answer.send().await.unwrap().status(),
+            StatusCode::ACCEPTED,
+            "round {round}, {held} to {told}"
+        );
+    }
+}
+
+/// Bytes that an upload holds, as its status tells. Nothing and one byte look alike.
+async fn received(registry: &Registry, location: &str) -> u64 {
+    let status = ask(Method::GET, registry, location).send().await.unwrap();
+    let last: u64 = text(&status, "range").strip_prefix("0-").unwrap().parse().unwrap();
+    if last == 0 { 0 } else { last + 1 }
+}
+
+#[tokio::test]
 async fn a_wrong_digest_ends_the_upload_and_stores_nothing() {
     let registry = open().await;
     let location = begin(&registry, "eog").await;

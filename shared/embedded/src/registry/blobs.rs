@@ -99,7 +99,7 @@ impl Served {
         let Some(digest) = whole else {
             return upload_state(StatusCode::ACCEPTED, repository, &id, &upload, asked);
         };
-        let taken = upload.take(0, body).await;
+        let taken = upload.take(Some(0), body).await;
         self.uploads.remove(&id);
         taken.map_err(|error| refusal(error, repository, &id, &upload, asked))?;
         upload.finish(&digest).await?;
@@ -138,7 +138,10 @@ impl Served {
         }
         let upload = self.uploads.find(repository, id)?;
         match method {
-            "GET" | "HEAD" => upload_state(StatusCode::NO_CONTENT, repository, id, &upload, asked),
+            "GET" | "HEAD" => {
+                upload.at_rest().await;
+                upload_state(StatusCode::NO_CONTENT, repository, id, &upload, asked)
+            }
             "PATCH" => {
                 take(&upload, asked, body)
                     .await
@@ -175,7 +178,7 @@ impl Served {
 /// Takes a body where its `Content-Range` says, or at the end where it says nothing.
 async fn take(upload: &Arc<Upload>, asked: &Asked, body: Body) -> Result<(), NotTaken> {
     let Some(said) = asked.parts.headers.get(header::CONTENT_RANGE) else {
-        return upload.take(upload.received(), body).await;
+        return upload.take(None, body).await;
     };
     let invalid = || Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", "invalid Content-Range");
     let range = said.to_str().ok().and_then(content_range).ok_or_else(invalid)?;
@@ -187,7 +190,7 @@ async fn take(upload: &Arc<Upload>, asked: &Asked, body: Body) -> Result<(), Not
         )
         .into());
     }
-    upload.take(range.start, body).await
+    upload.take(Some(range.start), body).await
 }
 
 /// `0-99`, both ends included; clients also write `bytes 0-99/*`.

@@ -23,6 +23,10 @@ use super::{Digest, Draft, Settings, Storage, refusal::Refusal};
 /// Bytes gathered before they are hashed and written: one hop to a blocking thread for each.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// How long a request waits for another one that still writes to its upload. A writer whose connection broke is gone
+/// sooner; one that is stuck is overtaken.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The uploads of a registry.
 pub(crate) struct Uploads {
     open: Mutex<BTreeMap<String, Open>>,
@@ -102,8 +106,10 @@ impl Uploads {
     }
 }
 
-/// One upload. Writers that overtake one another are told so: bytes are only ever added at its end.
+/// One upload. Writers take turns, so that what one is told of it holds still; a writer that was overtaken is told so:
+/// bytes are only ever added at its end.
 pub(crate) struct Upload {
+    turn: Arc<tokio::sync::Mutex<()>>,
     received: AtomicU64,
     bytes_max: u64,
     growing: Mutex<Option<Growing>>,
@@ -119,6 +125,10 @@ impl std::fmt::Debug for Upload {
         f.debug_struct("Upload").field("received", &self.received).finish_non_exhaustive()
     }
 }
+
+/// The right to write, held as long as anything of it lives: also by work that goes on when its request is gone. None
+/// where a stuck writer was overtaken.
+type Turn = Option<Arc<tokio::sync::OwnedMutexGuard<()>>>;
 
 /// Why bytes were not taken.
 pub(crate) enum NotTaken {
@@ -137,7 +147,7 @@ impl Upload {
     async fn begin(storage: Arc<dyn Storage>, bytes_max: u64) -> Result<Self, Refusal> {
         let draft = blocking(move || storage.begin()).await?;
         let growing = Mutex::new(Some(Growing { draft, hasher: Sha256::new() }));
-        Ok(Self { received: AtomicU64::new(0), bytes_max, growing })
+        Ok(Self { turn: Arc::default(), received: AtomicU64::new(0), bytes_max, growing })
     }
 
     /// How many bytes it holds.
@@ -145,8 +155,20 @@ impl Upload {
         self.received.load(Ordering::Acquire)
     }
 
-    /// Takes a body that starts at `offset`. What came before a body broke off is kept.
-    pub(crate) async fn take(self: &Arc<Self>, mut offset: u64, body: Body) -> Result<(), NotTaken> {
+    /// Waits until nobody writes any more: only then does what it holds say anything to who wants to go on.
+    pub(crate) async fn at_rest(&self) {
+        drop(self.take_turn().await);
+    }
+
+    async fn take_turn(&self) -> Turn {
+        let turn = tokio::time::timeout(TURN_TIMEOUT, self.turn.clone().lock_owned());
+        turn.await.ok().map(Arc::new)
+    }
+
+    /// Takes a body that starts at `offset`, or at the end. What came before a body broke off is kept.
+    pub(crate) async fn take(self: &Arc<Self>, offset: Option<u64>, body: Body) -> Result<(), NotTaken> {
+        let turn = self.take_turn().await;
+        let mut offset = offset.unwrap_or_else(|| self.received());
         if offset != self.received() {
             return Err(NotTaken::OutOfStep);
         }
@@ -166,16 +188,16 @@ impl Upload {
                 }
             }
             if gathered.len() >= WRITE_BYTES {
-                offset = self.append(offset, gathered.split().freeze()).await?;
+                offset = self.append(offset, gathered.split().freeze(), turn.clone()).await?;
             }
         }
         if !gathered.is_empty() {
-            self.append(offset, gathered.freeze()).await?;
+            self.append(offset, gathered.freeze(), turn).await?;
         }
         broken.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
-    async fn append(self: &Arc<Self>, offset: u64, bytes: Bytes) -> Result<u64, NotTaken> {
+    async fn append(self: &Arc<Self>, offset: u64, bytes: Bytes, turn: Turn) -> Result<u64, NotTaken> {
         let end = offset + bytes.len() as u64;
         if end > self.bytes_max {
             return Err(Refusal::too_large(format!("blobs may have {} bytes", self.bytes_max)).into());
@@ -189,6 +211,7 @@ impl Upload {
             growing.draft.append(&bytes)?;
             growing.hasher.update(&bytes);
             upload.received.store(end, Ordering::Release);
+            drop(turn);
             Ok(true)
         });
         if taken.await? { Ok(end) } else { Err(NotTaken::OutOfStep) }
