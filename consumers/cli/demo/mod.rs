@@ -15,15 +15,14 @@ use super::{
 pub async fn demo(common: &Common, what: Demo) -> anyhow::Result<ExitCode> {
     let folder = tempfile::Builder::new().prefix("flatbus-demo-").tempdir()?;
     show::welcome(common);
-    let (servers, player) = servers::Servers::start(folder.path()).await?;
+    let mut servers = servers::Servers::start(folder.path()).await?;
     let mut unit = servers.run_mirror().await?;
-    let told = story::play(common, &servers, &unit, player).await?;
+    let told = story::play(common, &mut servers, &unit).await?;
     show::table(common, &told)?;
     if !what.exit {
         show::what_next(&servers);
         tokio::signal::ctrl_c().await?;
     }
     unit.stop().await?;
-    servers.stop().await;
     Ok(ExitCode::from(exit::DONE))
 }

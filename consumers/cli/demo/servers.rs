@@ -7,12 +7,7 @@ use std::{
 
 use anyhow::Context;
 use flatbus_bus::MemoryBus;
-use flatbus_embedded::{
-    Samples, bodhi,
-    history::{Player, beside_the_timeline},
-    images, koji,
-    registry::{self, Content},
-};
+use flatbus_embedded::world::{self, World};
 use flatbus_ledger::Ledger;
 use flatbus_runtime::{Ends, Failure, Manager, Unwatched};
 use tokio::task::JoinSet;
@@ -31,39 +26,20 @@ const TOPIC_PREFIX: &str = "org.fedoraproject.prod";
 /// Everything but the consumer.
 pub struct Servers {
     pub bus: MemoryBus,
-    pub koji: koji::Koji,
-    pub bodhi: bodhi::Bodhi,
-    pub candidate: registry::Registry,
-    pub public: registry::Registry,
+    pub world: World,
     pub config: PathBuf,
 }
 
 impl Servers {
     /// Starts them, with every image of the history in the candidate registry and nothing in the public one.
-    pub async fn start(folder: &Path) -> anyhow::Result<(Self, Player)> {
-        let mut samples = Samples::built_in()?;
-        for story in beside_the_timeline()? {
-            story.add_to(&mut samples)?;
-        }
-        let candidate = registry_in(&folder.join("candidate")).await?;
-        let public = registry_in(&folder.join("public")).await?;
-        let koji = koji::start(koji::Settings::default()).await?;
-        let bodhi = bodhi::start(bodhi::Settings::default()).await?;
-        let (made, mut samples) = tokio::task::spawn_blocking(move || {
-            let made = images::make_all(&samples.builds, &samples.archives, &images::Settings::default());
-            (made, samples)
-        })
-        .await?;
-        samples.name_images(&made, &candidate.host());
-        let content = Arc::clone(&candidate.content);
-        tokio::task::spawn_blocking(move || made.values().try_for_each(|image| image.put(&content)))
-            .await??;
-        let player = Player::new(samples, Arc::clone(&koji.builds), Arc::clone(&bodhi.updates))?;
-        let config = folder.join("mirror.toml");
-        let servers = Self { bus: MemoryBus::new(), koji, bodhi, candidate, public, config };
+    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let directory = Some(folder.to_owned());
+        let world =
+            world::start(world::Settings { directory, stories: true, ..world::Settings::default() }).await?;
+        let servers = Self { bus: MemoryBus::new(), world, config: folder.join("mirror.toml") };
         std::fs::write(&servers.config, servers.configuration(folder))
             .context("writing the demo's configuration")?;
-        Ok((servers, player))
+        Ok(servers)
     }
 
     /// The same file that a unit would be given.
@@ -87,11 +63,11 @@ bytes_at = ["{candidate}"]
 state_dir = "{folder}/state"
 socket = "{folder}/mirror.sock"
 "#,
-            public = self.public.url(),
-            koji = self.koji.url(),
-            bodhi = self.bodhi.url(),
-            candidate_host = self.candidate.host(),
-            candidate = self.candidate.url(),
+            public = self.world.public.url(),
+            koji = self.world.koji.url(),
+            bodhi = self.world.bodhi.url(),
+            candidate_host = self.world.candidate.host(),
+            candidate = self.world.candidate.url(),
             folder = folder.display(),
         )
     }
@@ -123,19 +99,6 @@ socket = "{folder}/mirror.sock"
     pub fn all_recorded(&self) -> bool {
         self.bus.waiting(QUEUE) + self.bus.unacked(QUEUE) == 0
     }
-
-    pub async fn stop(self) {
-        self.koji.stop().await;
-        self.bodhi.stop().await;
-        self.candidate.stop().await;
-        self.public.stop().await;
-    }
-}
-
-async fn registry_in(folder: &Path) -> anyhow::Result<registry::Registry> {
-    let settings =
-        registry::Settings { content: Content::in_directory(folder)?, ..registry::Settings::default() };
-    Ok(registry::start(settings).await?)
 }
 
 /// mirror, running.

@@ -97,7 +97,7 @@ fn row(group: &[Move]) -> Vec<String> {
 
 /// What a person can try now.
 pub fn what_next(servers: &Servers) {
-    let (host, config) = (servers.public.host(), servers.config.display());
+    let (host, config) = (servers.world.public.host(), servers.config.display());
     line("");
     line("Everything is still up. Try, in another terminal:");
     line(format!("  skopeo list-tags --tls-verify=false docker://{host}/fedora/eog"));

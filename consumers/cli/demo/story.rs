@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::bail;
 use flatbus_base::{Clock, SystemClock};
-use flatbus_embedded::history::Player;
 use flatbus_schemas::{Message, TagMoved};
 use jiff::Timestamp;
 
@@ -39,18 +38,13 @@ pub struct Move {
 }
 
 /// Plays the whole history, waiting after each message until it has come true.
-pub async fn play(
-    common: &Common,
-    servers: &Servers,
-    unit: &Running,
-    mut player: Player,
-) -> anyhow::Result<Told> {
-    let bar = progress::items("playing the history", player.total() as u64);
+pub async fn play(common: &Common, servers: &mut Servers, unit: &Running) -> anyhow::Result<Told> {
+    let bar = progress::items("playing the history", servers.world.player.total() as u64);
     let begun = SystemClock.monotonic();
     let mut told = Told { messages: 0, noise: 0, moves: Vec::new(), took: Duration::ZERO };
     let mut sent: BTreeMap<String, Message> = BTreeMap::new();
     wait_until_true(servers, unit).await?;
-    while let Some(message) = player.step() {
+    while let Some(message) = servers.world.player.step() {
         let published = SystemClock.monotonic();
         sent.insert(message.id.clone(), message.clone());
         servers.bus.publish(message);
@@ -65,7 +59,7 @@ pub async fn play(
         told.messages += 1;
         bar.inc(1);
     }
-    player.finish();
+    servers.world.player.finish();
     bar.finish_and_clear();
     told.took = SystemClock.monotonic().duration_since(begun);
     Ok(told)
