@@ -226,7 +226,7 @@ fn host_of(error: &Error) -> Option<&str> {
     }
 }
 
-/// INTERIM: the engine's future is not `Send` for the compiler.
+/// For now on a blocking thread: the engine's future is not `Send` for the compiler, and a settle must be.
 async fn copy(
     copier: Copier,
     from: Source,

@@ -107,7 +107,7 @@ fn quay_before(registry: &MemoryRegistry) -> MemoryQuay {
     let quay = MemoryQuay::new();
     let registry = registry.clone();
     quay.on_change(move |name, visibility| {
-        registry.set_public(&name.parse().unwrap(), visibility == Visibility::Public)
+        registry.set_public(&name.parse().unwrap(), visibility == Visibility::Public);
     });
     quay
 }
