@@ -19,6 +19,11 @@ pub fn stories() -> Vec<Story> {
     ]
 }
 
+/// Whether a build is one of these stories'.
+pub fn has(nvr: &str) -> bool {
+    stories().iter().flat_map(|story| &story.builds).any(|build| build.nvr == nvr)
+}
+
 /// An application whose only update comes to testing, and is taken back.
 pub fn withdrawn() -> Story {
     let build = application(2_400_081, "hello-flatpak-1.0~rc1-1", "hello", "org.fedoraproject.hello");

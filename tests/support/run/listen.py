@@ -11,11 +11,13 @@ class Listener:
 
     def __call__(self, message):
         message.validate()
+        as_published_here = type(message)(body=message.body)._headers
         line = {
             "class": type(message).__name__,
             "topic": message.topic,
             "id": message.id,
             "headers": message._headers,
+            "headers_missing": sorted(as_published_here.keys() - message._headers.keys()),
             "summary": message.summary,
             "body": message.body,
         }

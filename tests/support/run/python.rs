@@ -47,10 +47,12 @@ impl Python {
         let text = |key: &str| project["project"][key].as_str().unwrap();
         let installed = self.dir.join("site/flatbus_messages.dist-info");
         fs::create_dir_all(&installed).unwrap();
-        let metadata = format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\n", text("name"), text("version"));
+        let metadata =
+            format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\n", text("name"), text("version"));
         fs::write(installed.join("METADATA"), metadata).unwrap();
         let points = project["project"]["entry-points"]["fedora.messages"].as_table().unwrap();
-        let points: String = points.iter().map(|(name, class)| format!("{name} = {}\n", class.as_str().unwrap())).collect();
+        let points: String =
+            points.iter().map(|(name, class)| format!("{name} = {}\n", class.as_str().unwrap())).collect();
         fs::write(installed.join("entry_points.txt"), format!("[fedora.messages]\n{points}")).unwrap();
     }
 
@@ -75,7 +77,8 @@ impl Python {
              [consumer_config]\nheard = \"{}\"\n",
             heard.display()
         );
-        let mut command = self.command(&self.interpreter.with_file_name("fedora-messaging"), "listener", &config);
+        let mut command =
+            self.command(&self.interpreter.with_file_name("fedora-messaging"), "listener", &config);
         command.args(["consume", "--callback-file", &format!("{SCRIPTS}/listen.py:Listener")]);
         let child = Ending(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         let log = self.log("listener");
@@ -137,6 +140,8 @@ pub struct Heard {
     pub topic: String,
     pub id: String,
     pub headers: Map<String, Value>,
+    /// Headers that the library itself would have written.
+    pub headers_missing: Vec<String>,
     pub summary: String,
     pub body: Value,
 }

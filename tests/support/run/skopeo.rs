@@ -39,7 +39,14 @@ pub fn raw_manifest(host: &str, repository: &str, tag: &str) -> Vec<u8> {
 /// Fetches all that a tag names, for every architecture, each byte checked against its digest.
 pub fn fetch(host: &str, repository: &str, tag: &str, into: &Path) {
     let place = format!("dir:{}", into.display());
-    succeed(&["copy", "--all", "--preserve-digests", "--src-tls-verify=false", &image(host, repository, tag), &place]);
+    succeed(&[
+        "copy",
+        "--all",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        &image(host, repository, tag),
+        &place,
+    ]);
 }
 
 /// skopeo has no word for this one.

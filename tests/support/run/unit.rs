@@ -92,13 +92,18 @@ impl Mirror {
         get(&format!("127.0.0.1:{}", self.port), "/ready").unwrap()["published"].as_u64().unwrap()
     }
 
-    /// Waits until nothing is doubtful, no survey runs or is owed, and no announcement waits.
+    /// Waits until nothing is doubtful, no survey runs or is owed, no announcement waits, and nobody need look.
     pub fn until_calm(&self, patience: Duration) {
         let mut calm = 0;
-        until("the mirror has nothing to do", patience, || self.trouble(), || {
-            calm = if is_calm(&self.status()) { calm + 1 } else { 0 };
-            (calm == CALM_ASKED).then_some(())
-        });
+        until(
+            "the mirror has nothing to do",
+            patience,
+            || self.trouble(),
+            || {
+                calm = if is_calm(&self.status()) { calm + 1 } else { 0 };
+                (calm == CALM_ASKED).then_some(())
+            },
+        );
     }
 
     fn trouble(&self) -> String {
@@ -126,13 +131,17 @@ fn is_calm(status: &Value) -> bool {
     let survey = &status["survey"];
     status["ledger"]["doubtful"] == 0
         && status["ledger"]["outbox"] == 0
+        && status["attention"].as_array().is_some_and(Vec::is_empty)
         && survey["running"] == false
         && survey["state"]["owed"].is_null()
 }
 
 /// Not seen by a service manager or a cluster that the tests may run under.
 fn alone(command: &mut Command) -> &mut Command {
-    command.env_remove("NOTIFY_SOCKET").env_remove("KUBERNETES_SERVICE_HOST").env_remove("FEDORA_MESSAGING_CONF")
+    command
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .env_remove("FEDORA_MESSAGING_CONF")
 }
 
 /// The shipped example, but for the places and for waits that a test hasn't the time for.

@@ -12,6 +12,7 @@ use flatbus_embedded::{
 };
 use flatbus_http::{Client, HostList, Settings};
 use flatbus_oci::{HttpRegistry, RemoteSettings};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,6 +22,7 @@ use super::encore;
 const CANDIDATES: &str = "candidate-registry.fedoraproject.org";
 /// Small: what is measured elsewhere is not measured here.
 const BALLAST_BYTES: std::ops::RangeInclusive<u64> = 4_000..=40_000;
+const PUSHES_MAX: usize = 8;
 const UNPUSH: &str = "bodhi.update.request.unpush";
 const UNPUSH_ID: &str = "5d1b8f0e-0000-4000-8000-000000000001";
 
@@ -33,8 +35,8 @@ pub struct World {
     lines: BTreeMap<String, String>,
     images: BTreeMap<i64, Image>,
     aliases: Vec<String>,
-    /// How many messages the real history has; what is told beside it comes after them.
-    pub real: usize,
+    /// How many messages the real history has; the encore comes after them.
+    real: usize,
 }
 
 impl World {
@@ -72,29 +74,35 @@ impl World {
 
     /// Puts the image of every build into a registry.
     pub fn push_images(&self, host: &str) {
-        let settings = Settings { hosts: HostList::new([host]), read_timeout: Duration::from_secs(30), ..Settings::default() };
+        let settings = Settings {
+            hosts: HostList::new([host]),
+            read_timeout: Duration::from_secs(30),
+            ..Settings::default()
+        };
         let client = Client::new(settings, Random::from_seed(1)).unwrap();
         let remote = RemoteSettings { host: host.to_owned(), plain_http: true, ..RemoteSettings::default() };
         let registry = HttpRegistry::new(client, remote).unwrap();
-        self.runtime.block_on(async {
-            for image in self.images.values() {
-                image.push(&registry).await.unwrap();
-            }
-        });
+        let pushes = self.images.values().map(|image| image.push(&registry));
+        self.runtime.block_on(stream::iter(pushes).buffered(PUSHES_MAX).try_collect::<()>()).unwrap();
     }
 
-    /// Plays this many messages. Koji and Bodhi know what a message tells before it is published.
-    pub fn play(&mut self, messages: usize, mut publish: impl FnMut(&str)) {
-        for _ in 0..messages {
+    /// Plays the real history so far, in percent of its messages.
+    pub fn play_to(&mut self, percent: usize, publish: impl FnMut(&str)) {
+        self.play(self.real * percent / 100, publish);
+    }
+
+    /// Plays what is told after it.
+    pub fn play_encore(&mut self, publish: impl FnMut(&str)) {
+        self.play(self.player.total(), publish);
+        self.player.finish();
+    }
+
+    /// Koji and Bodhi know what a message tells before it is published.
+    fn play(&mut self, end: usize, mut publish: impl FnMut(&str)) {
+        while self.player.played() < end {
             let message = self.player.step().expect("the history has as many messages");
             publish(&self.lines[&message.id]);
         }
-    }
-
-    /// Plays what is left.
-    pub fn play_on(&mut self, publish: impl FnMut(&str)) {
-        self.play(self.player.total() - self.player.played(), publish);
-        self.player.finish();
     }
 
     /// Somebody takes an update back out of testing: Bodhi says so, and this message.
