@@ -327,3 +327,31 @@ fn demo_speaks_json_to_machines() {
     assert!(lines.len() > 50);
     assert!(lines.iter().all(|line| line["moved"]["registry"].is_string()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_container_logs_are_json_and_the_second_waits_alive_and_not_ready_for_the_first() {
+    let mut stage = Stage::set().await;
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let first = stage.run().await;
+    let (door, monitoring) = (port(), port());
+    stage.write_config(&format!("container_door = \"127.0.0.1:{door}\""));
+    stage.monitor(monitoring);
+    let said = std::fs::File::create(stage.dir.path().join("second.log")).unwrap();
+    let mut second = stage.command();
+    second.args(["run", "mirror", "--container"]).stdout(said).stderr(std::process::Stdio::null());
+    let second = stage::Unit::new(second.spawn().unwrap(), stage.dir.path().join("second.log"));
+    let ask = async |port: u16, path: &str| stage::get(port, path).await;
+    stage.until_async("alive", &second, async || ask(monitoring, "/live").await == Some(200)).await;
+    assert_eq!(ask(monitoring, "/ready").await, Some(503));
+    assert_eq!(ask(door, "/status").await, None);
+    assert!(first.stop().await.success());
+    stage.until_async("opened", &second, async || ask(door, "/status").await == Some(200)).await;
+    assert_eq!(ask(monitoring, "/keys").await, Some(200));
+    assert_eq!(ask(monitoring, "/export").await, Some(404));
+    assert_eq!(ask(door, "/export").await, Some(200));
+    for line in second.log().lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    assert!(second.log().contains("Running mirror"));
+    assert!(second.stop().await.success());
+}

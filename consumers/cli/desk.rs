@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use axum::body::Body;
 use flatbus_bus::Publisher;
 use flatbus_mirror::Mirror;
-use flatbus_runtime::{Progress, Unit, admin::Refusal};
+use flatbus_runtime::{Progress, Unit, Unwatched, admin::Refusal};
 use futures::StreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::{
     args::{Common, Name},
-    wiring,
+    wiring::{self, Opening},
 };
 
 /// Longest answer taken into memory, in bytes.
@@ -43,7 +43,7 @@ impl Desk {
         if let Some(place) = answering(&socket).await? {
             return Ok(Self { place });
         }
-        let unit = wiring::open_unit(config, wiring::unwatched()).await?;
+        let unit = wiring::open_unit(config, Opening::by_hand(Arc::new(Unwatched))).await?;
         Ok(Self { place: Place::Store(Box::new(unit)) })
     }
 
@@ -62,7 +62,7 @@ impl Desk {
         limit: Duration,
     ) -> anyhow::Result<Self> {
         self.close().await?;
-        let unit = wiring::open_unit(config, progress).await?;
+        let unit = wiring::open_unit(config, Opening::by_hand(progress)).await?;
         // Cut short, what was in work is doubtful as before.
         let _ = tokio::time::timeout(limit, unit.settle_due(publisher)).await;
         Ok(Self { place: Place::Store(Box::new(unit)) })

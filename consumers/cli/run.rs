@@ -1,9 +1,9 @@
 //! `flatbus run`: a consumer until it is told to stop.
 
-use std::{future::Future, process::ExitCode, sync::Arc};
+use std::{future::Future, process::ExitCode};
 
 use flatbus_bus::AmqpSource;
-use flatbus_runtime::{Ends, Manager, Unwatched, admin::Lobby};
+use flatbus_runtime::{Ends, Manager, admin::Lobby};
 use flatbus_schemas::Limits;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -14,7 +14,8 @@ use tracing::{info, warn};
 
 use super::{
     args::{Common, Name},
-    exit, wiring,
+    exit,
+    wiring::{self, Opening},
 };
 
 pub async fn run(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> {
@@ -33,16 +34,19 @@ pub async fn run(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> {
     signals.spawn(stop_on_signal(stop.clone())?);
     // Who asks while the ledger is still held by the process before us is told "alive, not ready".
     let lobby = Lobby::open(monitoring).await?;
-    let unit =
-        wiring::open_unit_until(config, Arc::new(Unwatched), stop, wiring::lock_wait(container)).await?;
+    let door = container.then_some(config.runtime.container_door);
+    let unit = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(ExitCode::from(exit::DONE)),
+        unit = wiring::open_unit(config, Opening::as_unit(stop.clone(), container)) => unit?,
+    };
     lobby.close().await;
-    let local_door = container.then(wiring::container_door);
     let ends = Ends {
         source: Box::new(source),
         publisher,
         socket,
         monitoring,
-        local_door,
+        local_door: door,
         manager: Manager::from_env(),
     };
     unit.run(ends).await?;

@@ -34,10 +34,10 @@ use super::{
 /// mirror's configuration, read and checked.
 pub type MirrorConfig = Config<flatbus_mirror::config::Config>;
 
-/// How long `run` waits for the process before it to let go of the ledger.
+/// How long a unit waits for the process before it to let go of the ledger: systemd ended that one, it is nearly gone.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// The port of the whole door on 127.0.0.1 in a container, where nobody shares a socket's folder.
-const CONTAINER_PORT: u16 = 8088;
+/// How long a container waits for the one before it, which may run on another node still: not ready meanwhile, but alive.
+const LOCK_WAIT_IN_CONTAINER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Where a consumer's configuration is.
 pub fn path(common: &Common, consumer: Name) -> PathBuf {
@@ -76,11 +76,6 @@ pub fn random() -> Random {
     Random::from_system()
 }
 
-/// Nobody watches.
-pub fn unwatched() -> Arc<dyn Progress> {
-    Arc::new(Unwatched)
-}
-
 /// Where announcements go.
 pub fn publisher(config: &MirrorConfig, consumer: Name) -> Arc<dyn Publisher> {
     Arc::new(AmqpPublisher::new(config.bus.clone(), consumer.as_str()))
@@ -96,16 +91,12 @@ pub fn monitoring(config: &MirrorConfig) -> anyhow::Result<Option<SocketAddr>> {
     Ok(Some(SocketAddr::new(ip, wanted.port)))
 }
 
-/// Where the whole door is served in a container.
-pub fn container_door() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], CONTAINER_PORT))
-}
-
 /// The consumer, with clients for every service it is configured for, and the client that they share. Asks nobody yet.
-pub fn mirror(config: &flatbus_mirror::config::Config) -> anyhow::Result<(Mirror, Client)> {
+/// `mounted`: secrets are on a read-only mount, whose modes say nothing.
+pub fn mirror(config: &flatbus_mirror::config::Config, mounted: bool) -> anyhow::Result<(Mirror, Client)> {
     let folder = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let wrong = |error: &dyn std::error::Error| Misconfigured(flatbus_base::chain(error));
-    let secrets = Secrets::read(config, folder.as_deref(), in_kubernetes()).map_err(|error| wrong(&error))?;
+    let secrets = Secrets::read(config, folder.as_deref(), mounted).map_err(|error| wrong(&error))?;
     let http = Client::new(wiring::http_settings(config), random()).map_err(|error| wrong(&error))?;
     let mirror = Mirror::from_config(config.clone(), &http, &secrets).map_err(|error| wrong(&error))?;
     Ok((mirror, http))
@@ -121,25 +112,40 @@ fn count_requests(http: Client) -> Gather {
     })
 }
 
-/// Opens a consumer on its store.
-pub async fn open_unit(config: MirrorConfig, progress: Arc<dyn Progress>) -> anyhow::Result<Unit<Mirror>> {
-    open_unit_until(config, progress, CancellationToken::new(), Duration::ZERO).await
+/// How a consumer is opened.
+pub struct Opening {
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// Cancelled to make it stop.
+    pub stop: CancellationToken,
+    /// How long another process's hold on the store is waited for.
+    pub lock_wait: Duration,
+    /// Secrets are on a read-only mount.
+    pub mounted: bool,
 }
 
-/// Opens a consumer that runs until `stop`; another process's hold on the store is waited for, this long.
-pub async fn open_unit_until(
-    config: MirrorConfig,
-    progress: Arc<dyn Progress>,
-    stop: CancellationToken,
-    lock_wait: Duration,
-) -> anyhow::Result<Unit<Mirror>> {
+impl Opening {
+    /// By hand: nothing is waited for.
+    pub fn by_hand(progress: Arc<dyn Progress>) -> Self {
+        Self { progress, stop: CancellationToken::new(), lock_wait: Duration::ZERO, mounted: in_kubernetes() }
+    }
+
+    /// As a unit, or in a container.
+    pub fn as_unit(stop: CancellationToken, container: bool) -> Self {
+        let lock_wait = if container { LOCK_WAIT_IN_CONTAINER } else { LOCK_WAIT };
+        Self { progress: Arc::new(Unwatched), stop, lock_wait, mounted: container }
+    }
+}
+
+/// Opens a consumer on its store.
+pub async fn open_unit(config: MirrorConfig, opening: Opening) -> anyhow::Result<Unit<Mirror>> {
     let options = StoreOptions {
-        lock_wait,
+        lock_wait: opening.lock_wait,
         allow_network_fs: config.runtime.allow_network_fs,
         ..StoreOptions::new(SystemClock.wall())
     };
     let metrics = Metrics::new(Mirror::NAME);
-    let (mirror, http) = mirror(&config.consumer)?;
+    let (mirror, http) = mirror(&config.consumer, opening.mounted)?;
     let folder = config.runtime.state_dir.join("ledger");
     let opened = open_store(folder, options).await?;
     let parts = Parts {
@@ -150,8 +156,8 @@ pub async fn open_unit_until(
         random: random(),
         metrics,
         gather: count_requests(http),
-        progress,
-        stop,
+        progress: opening.progress,
+        stop: opening.stop,
     };
     Ok(Unit::open(mirror, config.runtime, parts).await?)
 }
@@ -162,11 +168,6 @@ async fn open_store(folder: PathBuf, options: StoreOptions) -> anyhow::Result<fl
         StoreError::NetworkFs { .. } => Misconfigured(error.to_string()).into(),
         other => other.into(),
     })
-}
-
-/// Waits for the process before this one to end: how long depends on who starts us.
-pub fn lock_wait(container: bool) -> Duration {
-    if container { Duration::MAX } else { LOCK_WAIT }
 }
 
 /// Reads an export into the empty store of a consumer that doesn't run.

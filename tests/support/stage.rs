@@ -102,6 +102,13 @@ survey_gap_min_s = 1
         std::fs::write(&self.config, text).unwrap();
     }
 
+    /// Adds `monitoring` to the configuration.
+    pub fn monitor(&self, port: u16) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        let more = format!("monitoring = {{ address = \"127.0.0.1\", port = {port} }}\n");
+        std::fs::write(&self.config, more + &text).unwrap();
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flatbus"));
         command
@@ -139,6 +146,14 @@ survey_gap_min_s = 1
         }
     }
 
+    pub async fn until_async(&self, what: &str, unit: &Unit, holds: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !holds().await {
+            assert!(Instant::now() < deadline, "never: {what}\n{}", unit.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub fn tag(&self, repository: &str, tag: &str) -> Option<String> {
         self.public.content.tag(&format!("fedora/{repository}"), tag).map(|digest| digest.to_string())
     }
@@ -150,7 +165,22 @@ pub struct Unit {
     log: PathBuf,
 }
 
+/// The status of a GET on 127.0.0.1; none where nobody answers.
+pub async fn get(port: u16, path: &str) -> Option<u16> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
+}
+
 impl Unit {
+    pub fn new(child: Child, log: PathBuf) -> Self {
+        Self { child, log }
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

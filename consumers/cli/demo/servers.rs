@@ -9,13 +9,13 @@ use anyhow::Context;
 use flatbus_bus::MemoryBus;
 use flatbus_embedded::world::{self, World};
 use flatbus_ledger::Ledger;
-use flatbus_runtime::{Ends, Failure, Manager, Unwatched};
+use flatbus_runtime::{Ends, Failure, Manager};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{
     args::{Common, Name},
-    wiring,
+    wiring::{self, Opening},
 };
 
 /// The queue that mirror consumes from.
@@ -78,9 +78,7 @@ socket = "{folder}/mirror.sock"
         let config = wiring::load(&common, Name::Mirror)?;
         let socket = Some(config.runtime.socket.clone());
         let stop = CancellationToken::new();
-        let unit =
-            wiring::open_unit_until(config, Arc::new(Unwatched), stop.clone(), std::time::Duration::ZERO)
-                .await?;
+        let unit = wiring::open_unit(config, Opening::as_unit(stop.clone(), false)).await?;
         let ledger = unit.ledger().clone();
         let ends = Ends {
             source: Box::new(self.bus.source(QUEUE)),

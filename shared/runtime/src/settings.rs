@@ -2,7 +2,7 @@
 //!
 //! What a file may say is [`RawSettings`]; what the loop uses is [`Settings`], whose values can't be wrong.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -39,6 +39,7 @@ pub struct RawSettings {
     alive_within_s: Option<u64>,
     probe_every_s: Option<u64>,
     topic_prefixes: Option<Vec<String>>,
+    container_door: Option<SocketAddr>,
 }
 
 /// The runtime's settings.
@@ -81,6 +82,9 @@ pub struct Settings {
     pub probe_every: Duration,
     /// `topic_prefixes`: messages of other environments are counted and dropped; empty takes all.
     pub topic_prefixes: Vec<String>,
+    /// `container_door`: where the whole door is served in a container, beside the socket. Keep it on 127.0.0.1: whoever
+    /// reaches it may write.
+    pub container_door: SocketAddr,
 }
 
 impl Default for Settings {
@@ -104,6 +108,7 @@ impl Default for Settings {
             alive_within: Duration::ZERO,
             probe_every: Duration::ZERO,
             topic_prefixes: vec!["org.fedoraproject.prod".to_owned()],
+            container_door: SocketAddr::from(([127, 0, 0, 1], 8088)),
         }
     }
 }
@@ -141,6 +146,7 @@ impl Settings {
             alive_within: seconds(raw.alive_within_s, base.alive_within),
             probe_every: seconds(raw.probe_every_s, base.probe_every),
             topic_prefixes: raw.topic_prefixes.unwrap_or(base.topic_prefixes),
+            container_door: raw.container_door.unwrap_or(base.container_door),
         }
     }
 
