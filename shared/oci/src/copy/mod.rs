@@ -36,7 +36,7 @@ pub struct CopySettings {
     pub small_blob_bytes_max: usize,
     /// How large blobs are sent.
     pub upload: UploadMode,
-    /// Most blobs and manifests of one image on their way at once.
+    /// Most blobs, manifests and tags of one image on their way at once.
     pub blobs_at_once_max: usize,
     /// Most manifests of one image, its index included.
     pub manifests_max: usize,
@@ -158,9 +158,8 @@ impl Copier {
             return Ok(job.tally.copied());
         }
         let root = job.bring().await?;
-        for tag in missing {
-            job.put(&tag.into(), &root).await?;
-        }
+        let puts: Vec<_> = missing.into_iter().map(|tag| job.put(tag.into(), &root)).collect();
+        stream::iter(puts).buffer_unordered(job.at_once()).try_collect::<()>().await?;
         Ok(job.tally.copied())
     }
 }
@@ -186,16 +185,22 @@ impl<'a> Job<'a> {
         Self { engine, from, to, progress, tally }
     }
 
+    fn at_once(&self) -> usize {
+        self.engine.settings.blobs_at_once_max.max(1)
+    }
+
     /// Those of the tags that don't name the image yet.
     async fn tags_to_move(&self, tags: &[Tag]) -> Result<Vec<Tag>, Error> {
-        let mut missing = Vec::new();
-        for tag in tags {
-            let head = self.to.registry.manifest_head(&self.to.repository, &tag.clone().into()).await;
-            if or_unseen(head)?.is_none_or(|head| head.digest != self.from.digest) {
-                missing.push(tag.clone());
-            }
-        }
-        Ok(missing)
+        let looks: Vec<_> = tags.iter().map(|tag| self.to_move(tag)).collect();
+        let looked: Vec<_> = stream::iter(looks).buffered(self.at_once()).try_collect().await?;
+        Ok(looked.into_iter().flatten().collect())
+    }
+
+    /// The tag, if it doesn't name the image yet.
+    async fn to_move(&self, tag: &Tag) -> Result<Option<Tag>, Error> {
+        let head = self.to.registry.manifest_head(&self.to.repository, &tag.clone().into()).await;
+        let right = or_unseen(head)?.is_some_and(|head| head.digest == self.from.digest);
+        Ok((!right).then(|| tag.clone()))
     }
 
     /// The image's own manifest, after all it names is at the destination.
@@ -218,18 +223,19 @@ impl<'a> Job<'a> {
 
     /// Blobs, then manifests from the innermost out.
     async fn bring_all(&self, plan: &Plan) -> Result<(), Error> {
-        let at_once = self.engine.settings.blobs_at_once_max.max(1);
-        let blobs = plan.blobs().iter().map(|blob| BlobCopy::new(self, blob).run());
+        let at_once = self.at_once();
+        let blobs: Vec<_> = plan.blobs().iter().map(|blob| BlobCopy::new(self, blob).run()).collect();
         stream::iter(blobs).buffer_unordered(at_once).try_collect::<()>().await?;
         for level in plan.levels_inside_out() {
-            let puts = level.iter().map(async |manifest| self.put(&manifest.digest.into(), manifest).await);
+            let puts: Vec<_> =
+                level.iter().map(|manifest| self.put(manifest.digest.into(), manifest)).collect();
             stream::iter(puts).buffer_unordered(at_once).try_collect::<()>().await?;
         }
         Ok(())
     }
 
-    async fn put(&self, reference: &Reference, manifest: &Manifest) -> Result<(), Error> {
-        self.to.registry.manifest_put(&self.to.repository, reference, manifest).await?;
+    async fn put(&self, reference: Reference, manifest: &Manifest) -> Result<(), Error> {
+        self.to.registry.manifest_put(&self.to.repository, &reference, manifest).await?;
         self.tally.manifest();
         Ok(())
     }

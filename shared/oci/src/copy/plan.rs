@@ -38,7 +38,8 @@ impl Plan {
                 return Err(reading
                     .too_large(&root, format!("indexes within indexes, more than {LEVELS_MAX} levels")));
             }
-            let reads = next.iter().map(|child| manifest(from, child.digest, Some(child.size)));
+            let reads: Vec<_> =
+                next.iter().map(|child| manifest(from, child.digest, Some(child.size))).collect();
             let level: Vec<_> =
                 stream::iter(reads).buffered(settings.blobs_at_once_max.max(1)).try_collect().await?;
             next = Vec::new();

@@ -386,3 +386,11 @@ async fn progress_is_told_to_the_last_byte() {
     let (begun, came, ended) = *seen.0.lock().unwrap();
     assert_eq!((begun, ended), (came, 4));
 }
+
+#[test]
+fn a_copy_can_be_spawned() {
+    fn spawnable<F: Future + Send>(_: &F) {}
+    let world = World::new();
+    let copying = world.engine.copy(world.from(), world.to(), &[], &NoProgress);
+    spawnable(&copying);
+}
