@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flatbus_oci::{
     Digest, Error, Registry, Repository, Tag,
-    copy::{Copied, Copier, Destination, Progress, Source},
+    copy::{Destination, Progress, Source},
 };
 use flatbus_runtime::{Ctx, Failure};
 use flatbus_telemetry::metrics::Counter;
@@ -178,8 +178,8 @@ impl Mirror {
         };
         let what = format!("{to}:{tag}");
         ctx.progress().begin(&what, None);
-        let watcher = Watcher { progress: Arc::clone(ctx.progress()), what: what.clone() };
-        let copied = copy(self.copier.clone(), from, into, tag.clone(), watcher).await;
+        let watcher = Watcher { ctx, what: &what };
+        let copied = self.copier.copy(from, into, std::slice::from_ref(tag), &watcher).await;
         ctx.progress().end(&what);
         let copied = copied?;
         ctx.metrics().count(Counter::CopiedBytes, copied.bytes);
@@ -226,31 +226,14 @@ fn host_of(error: &Error) -> Option<&str> {
     }
 }
 
-/// For now on a blocking thread: the engine's future is not `Send` for the compiler, and a settle must be.
-async fn copy(
-    copier: Copier,
-    from: Source,
-    to: Destination,
-    tag: Tag,
-    watcher: Watcher,
-) -> Result<Copied, Error> {
-    let handle = tokio::runtime::Handle::current();
-    let copying =
-        tokio::task::spawn_blocking(move || handle.block_on(copier.copy(from, to, &[tag], &watcher)));
-    match copying.await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
 /// Passes a copy's progress on to whoever watches the process.
-struct Watcher {
-    progress: Arc<dyn flatbus_runtime::Progress>,
-    what: String,
+struct Watcher<'a> {
+    ctx: &'a Ctx,
+    what: &'a str,
 }
 
-impl Progress for Watcher {
+impl Progress for Watcher<'_> {
     fn bytes_came(&self, bytes: u64) {
-        self.progress.advance(&self.what, bytes);
+        self.ctx.progress().advance(self.what, bytes);
     }
 }
