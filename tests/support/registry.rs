@@ -159,6 +159,7 @@ impl DockerRegistry {
 }
 
 impl Drop for DockerRegistry {
+    #[expect(clippy::print_stderr, reason = "a test that fails shows what the registry had to say")]
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
