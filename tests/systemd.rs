@@ -1,4 +1,5 @@
 //! The unit files do what their comments say. Needs systemd's own tools, no running systemd and no server.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeSet,
@@ -121,6 +122,18 @@ fn a_unit_is_named_for_its_consumer_everywhere() {
             "a wrong configuration must not loop"
         );
         assert!(settings(&text, "RuntimeDirectory").is_empty(), "the sockets' folder outlives every unit");
+    }
+}
+
+#[test]
+fn a_unit_has_time_to_drain_before_it_is_killed() {
+    for unit in units() {
+        let text = fs::read_to_string(&unit).unwrap();
+        let patience = settings(&text, "TimeoutStopSec");
+        let patience_s: u64 = patience[0].strip_suffix('s').unwrap().parse().unwrap();
+        let consumer = name(&unit).replace("flatbus-", "");
+        let drain = flatbus_runtime::Settings::of(&consumer).drain_timeout;
+        assert!(patience_s > drain.as_secs(), "{patience_s} s, and draining may take {drain:?}");
     }
 }
 
