@@ -61,8 +61,7 @@ pub async fn check(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> 
         findings.push(of_the_broker(&config, consumer).await);
     }
     let (mirror, _) = wiring::mirror(&config.consumer, common.container || wiring::in_kubernetes())?;
-    let budgets = flatbus_mirror::check::summed_budgets([&config.consumer]);
-    let found = mirror.check(SystemClock.wall()).await.into_iter().chain(budgets);
+    let found = mirror.check(SystemClock.wall()).await.into_iter();
     findings.extend(found.map(|found| Finding { well: found.well, sentence: found.sentence }));
     desk.close().await?;
     say(common, &findings)

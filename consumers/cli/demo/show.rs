@@ -98,12 +98,14 @@ fn row(group: &[Move]) -> Vec<String> {
 /// What a person can try now.
 pub fn what_next(servers: &Servers) {
     let (host, config) = (servers.world.public.host(), servers.config.display());
+    let flatbus =
+        std::env::current_exe().map_or_else(|_| "flatbus".to_owned(), |path| path.display().to_string());
     line("");
     line("Everything is still up. Try, in another terminal:");
     line(format!("  skopeo list-tags --tls-verify=false docker://{host}/fedora/eog"));
     line(format!("  skopeo inspect --tls-verify=false docker://{host}/fedora/eog:latest"));
-    line(format!("  flatbus status mirror --config {config}"));
-    line(format!("  flatbus survey mirror --dry-run --config {config}"));
-    line(format!("  flatbus ledger list mirror --config {config}"));
+    line(format!("  {flatbus} status mirror --config {config}"));
+    line(format!("  {flatbus} survey mirror --dry-run --config {config}"));
+    line(format!("  {flatbus} ledger list mirror --config {config}"));
     line("Ctrl-C ends it and leaves nothing behind.");
 }
