@@ -21,7 +21,7 @@ use flatbus_telemetry::metrics::{Counter, Histogram};
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     Change, Consumer, Ctx, Failure, Settings, Settled,
@@ -272,7 +272,12 @@ impl<C: Consumer> Engine<C> {
         self.world.metrics.observe(Histogram::EventToSettled, age.try_into().unwrap_or_default());
         self.count(if settled.changed { Counter::SettledChanged } else { Counter::SettledUnchanged }, 1);
         let said = if settled.changed { "changed" } else { "already true" };
-        info!(key = %taken.key, changed = settled.changed, announcements = announced, attempts = taken.attempts, "Settled {}: {said}", taken.key);
+        // Most keys were true already and never failed: a line for each would bury those that tell something.
+        if settled.changed || announced > 0 || taken.attempts > 0 {
+            info!(key = %taken.key, changed = settled.changed, announcements = announced, attempts = taken.attempts, "Settled {}: {said}", taken.key);
+        } else {
+            debug!(key = %taken.key, "Settled {}: {said}", taken.key);
+        }
         self.world.progress.settled(&taken.key, said);
         let commit = self.ledger().settled(taken, settlement, self.now());
         if announced > 0 {

@@ -46,7 +46,7 @@ impl<'a> Record<'a> {
             release,
             completed,
             repository: repository(build).ok_or(NotMade::Missing("pull spec of a Flatpak"))?,
-            tag: format!("{version}-{release}"),
+            tag: tag_of(&format!("{version}-{release}")),
         })
     }
 
@@ -111,6 +111,14 @@ impl<'a> Likenesses<'a> {
 
 /// Where an archive record keeps the image's labels.
 pub(crate) const LABELS: &str = "/extra/docker/config/config/Labels";
+
+/// What Koji's plugin makes of a version: characters that a tag can't hold become `_`.
+fn tag_of(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
+        .take(128)
+        .collect()
+}
 
 impl Image {
     /// The build's record, naming this image on `host` (`127.0.0.1:5000`).
