@@ -73,6 +73,10 @@ pub enum SourceEvent {
 pub trait Source: Send {
     /// Waits for the next event. Cancel safe.
     async fn next(&mut self) -> SourceEvent;
+    /// How many deliveries may be unacknowledged before it gives no more: the prefetch, where there is one.
+    fn window(&self) -> usize {
+        usize::MAX
+    }
     /// Acknowledges every delivery up to and including `through`, all of them durably recorded. A receipt of an
     /// earlier session is ignored: its deliveries come again, which is harmless.
     async fn ack(&mut self, through: Receipt);

@@ -1,15 +1,18 @@
 //! From the source to the ledger: decode, mark, wait until it is durable, acknowledge. The only place that acknowledges.
 //!
-//! Nothing here works on a key. Commits are waited for in order and acknowledged many at a time, so that the store's
-//! group commit and the broker's `multiple` do their work.
+//! Nothing here works on a key. What comes within a moment is recorded in one commit and acknowledged together: a commit
+//! costs as much for one message as for fifty.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use flatbus_bus::{Receipt, Source, SourceEvent};
 use flatbus_ledger::StoreError;
 use flatbus_telemetry::metrics::Counter;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
-use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
@@ -19,8 +22,10 @@ use crate::{
 
 /// Deliveries recorded but not yet acknowledged. The broker's prefetch is the real bound; this one holds for a file.
 const UNACKED_MAX: usize = 4096;
-/// Acknowledgements are looked at after this many deliveries, even when more are waiting to be read.
-const ACK_EVERY: usize = 32;
+/// Deliveries recorded in one commit, however many more are waiting to be read.
+const GATHERED_MAX: usize = 64;
+/// How long a delivery waits for others to be recorded with.
+const GATHER_FOR: Duration = Duration::from_millis(2);
 /// How often a store that can't be written is tried again.
 const HEAL_EVERY: Duration = Duration::from_secs(2);
 
@@ -28,7 +33,9 @@ type Recorded = BoxFuture<'static, (Receipt, Result<(), StoreError>)>;
 
 /// Reads until told to stop, or until the source ends.
 pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, mut source: Box<dyn Source>) {
-    let mut reader = Reader { engine: &engine, recorded: FuturesOrdered::new(), unlooked: 0 };
+    let window = source.window().min(UNACKED_MAX);
+    let mut reader =
+        Reader { engine: &engine, recorded: FuturesOrdered::new(), window, gathered: 0, until: None };
     reader.read(&mut *source).await;
     reader.finish(&mut *source).await;
     source.close().await;
@@ -36,8 +43,14 @@ pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, mut source: Box<dyn
 
 struct Reader<'a, C: Consumer> {
     engine: &'a Arc<Engine<C>>,
+    /// Not yet acknowledged, oldest first.
     recorded: FuturesOrdered<Recorded>,
-    unlooked: usize,
+    /// How many of these there may be before the source gives no more.
+    window: usize,
+    /// How many of these wait for others to be recorded with.
+    gathered: usize,
+    /// Until when they wait.
+    until: Option<Instant>,
 }
 
 impl<C: Consumer> Reader<'_, C> {
@@ -47,9 +60,10 @@ impl<C: Consumer> Reader<'_, C> {
             if self.must_pause() {
                 self.pause(source).await;
             }
-            if self.unlooked >= ACK_EVERY {
-                self.ack_ready(source).await;
+            if self.gathered_enough() {
+                self.write(source).await;
             }
+            let until = self.until;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -58,8 +72,38 @@ impl<C: Consumer> Reader<'_, C> {
                         return;
                     }
                 }
-                Some(done) = self.recorded.next() => self.ack_from(done, source).await,
+                () = wait_until(until) => self.write(source).await,
+                Some(done) = self.recorded.next(), if until.is_none() => self.ack_from(done, source).await,
             }
+        }
+    }
+
+    /// Half a window at a time: while one half is written, the other is read.
+    fn gathered_enough(&self) -> bool {
+        self.gathered >= GATHERED_MAX.min(self.window.div_ceil(2))
+            || self.gathered > 0 && self.recorded.len() >= self.window
+    }
+
+    /// Holds the ledger back from the first delivery on.
+    fn gather(&mut self) {
+        if self.until.is_none() {
+            self.until = Some(self.engine.now().monotonic + GATHER_FOR);
+            self.engine.ledger().cork();
+        }
+        self.gathered += 1;
+    }
+
+    fn gather_no_more(&mut self) {
+        self.engine.ledger().uncork();
+        self.until = None;
+        self.gathered = 0;
+    }
+
+    /// Writes what was gathered, and acknowledges what is durable by now.
+    async fn write(&mut self, source: &mut dyn Source) {
+        self.gather_no_more();
+        if let Some(Some(done)) = self.recorded.next().now_or_never() {
+            self.ack_from(done, source).await;
         }
     }
 
@@ -68,7 +112,7 @@ impl<C: Consumer> Reader<'_, C> {
         match event {
             SourceEvent::Delivery(delivery) => {
                 let receipt = delivery.receipt;
-                self.unlooked += 1;
+                self.gather();
                 self.recorded.push_back(match self.engine.receive(delivery) {
                     Received::Marked(commit) | Received::Parked(commit) | Received::Moved(commit) => {
                         commit.map(move |result| (receipt, result)).boxed()
@@ -99,14 +143,6 @@ impl<C: Consumer> Reader<'_, C> {
         }
     }
 
-    /// Acknowledges what is durable by now, without waiting.
-    async fn ack_ready(&mut self, source: &mut dyn Source) {
-        self.unlooked = 0;
-        if let Some(Some(done)) = self.recorded.next().now_or_never() {
-            self.ack_from(done, source).await;
-        }
-    }
-
     /// Acknowledges up to the youngest delivery that is durable together with all before it.
     async fn ack_from(&mut self, first: (Receipt, Result<(), StoreError>), source: &mut dyn Source) {
         let mut through = None;
@@ -134,7 +170,7 @@ impl<C: Consumer> Reader<'_, C> {
     async fn pause(&mut self, source: &mut dyn Source) {
         source.pause().await;
         self.recorded.clear(); // Their deliveries come again; what is marked stays marked.
-        self.unlooked = 0;
+        self.gather_no_more();
         self.engine
             .board
             .consuming(Err("paused: nothing can be recorded at the moment".to_owned()), self.engine.now());
@@ -148,6 +184,7 @@ impl<C: Consumer> Reader<'_, C> {
 
     /// Waits for what was read and acknowledges it.
     async fn finish(&mut self, source: &mut dyn Source) {
+        self.gather_no_more();
         while let Some(done) = self.recorded.next().await {
             let durable = done.1.is_ok();
             self.ack_from(done, source).await;
@@ -155,6 +192,14 @@ impl<C: Consumer> Reader<'_, C> {
                 return;
             }
         }
+    }
+}
+
+/// Waits until a given time; for ever where none is given.
+async fn wait_until(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

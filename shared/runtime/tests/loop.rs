@@ -415,3 +415,28 @@ async fn a_probe_goes_all_the_way_round() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(unit.ask_raw("GET", "/live", "").await.0, 503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_together_is_recorded_in_few_commits() {
+    let unit = started_with(Toy::default(), Settings { settles_max: 1, ..settings() }).await;
+    unit.toy.trouble("t000", [Trouble::Hang]);
+    unit.bus.set_prefetch_count(std::num::NonZeroUsize::new(100).unwrap());
+    let before = unit.store.commits();
+    for n in 0..200 {
+        unit.bus.publish(changed(&format!("m{n}"), &[&format!("t{n:03}")]));
+    }
+    unit.until("all acked", |unit| unit.bus.acked(QUEUE).len() == 200).await;
+    let commits = unit.store.commits() - before;
+    assert!(commits <= 8, "{commits} commits for 200 messages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_message_waits_for_company_only_a_moment() {
+    let unit = started(Toy::default()).await;
+    let begun = unit.clock.monotonic();
+    unit.bus.publish(changed("m1", &["eog"]));
+    while unit.bus.acked(QUEUE).is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(unit.clock.monotonic().duration_since(begun) <= Duration::from_millis(10));
+}

@@ -217,6 +217,10 @@ impl Source for AmqpSource {
         }
     }
 
+    fn window(&self) -> usize {
+        self.config.prefetch_count.get().into()
+    }
+
     async fn ack(&mut self, through: Receipt) {
         if through.session != self.session {
             return;

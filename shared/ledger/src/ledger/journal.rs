@@ -58,6 +58,8 @@ pub(super) struct Journal {
     gathered: Load,
     /// Somebody waits for what is gathered.
     wanted: bool,
+    /// More is about to come: nothing goes by itself, only when somebody waits for it.
+    corked: bool,
     under_way: Option<(Flight, Load)>,
     flights: u64,
     failed: bool,
@@ -72,6 +74,7 @@ impl Journal {
             files,
             gathered: Load::default(),
             wanted: false,
+            corked: false,
             under_way: None,
             flights: 0,
             failed: false,
@@ -115,10 +118,25 @@ impl Journal {
     pub(super) fn send(&mut self) -> Arc<Group> {
         self.wanted = true;
         let group = self.gathered.group.clone();
-        if self.under_way.is_none() {
+        self.launch_if_free();
+        group
+    }
+
+    /// Holds back what is sent until it is uncorked, or until somebody waits for it.
+    pub(super) fn cork(&mut self) {
+        self.corked = true;
+    }
+
+    /// Lets go what was held back.
+    pub(super) fn uncork(&mut self) {
+        self.corked = false;
+        self.launch_if_free();
+    }
+
+    fn launch_if_free(&mut self) {
+        if self.wanted && !self.corked && self.under_way.is_none() {
             self.launch();
         }
-        group
     }
 
     /// The group to wait for where nothing new was written: the last one that is not durable, if there is one.
@@ -162,9 +180,7 @@ impl Journal {
             Err(_) => self.put_back(load),
         }
         let _ = group.0.set(outcome); // Set once: the flight landed once.
-        if self.wanted {
-            self.launch();
-        }
+        self.launch_if_free();
     }
 
     /// Lands the flight if it is over though nobody waits for it.

@@ -88,6 +88,17 @@ impl Ledger {
         Marked { commit, new: tally.new, again: tally.again, collapsed: tally.collapsed }
     }
 
+    /// More marks are about to come: those made from now on are written together, at [`Self::uncork`] or as soon as
+    /// somebody waits for one of them. For whoever reads many messages at once.
+    pub fn cork(&self) {
+        self.state().journal.cork();
+    }
+
+    /// Writes what was held back.
+    pub fn uncork(&self) {
+        self.state().journal.uncork();
+    }
+
     /// Takes up to `max` due keys that `admit` lets pass: what events marked before what people or other keys did,
     /// before retries, before survey; then by rank, then by who was first. They are in flight until settled, failed
     /// or released.
