@@ -23,9 +23,11 @@ use crate::{
 /// Deliveries recorded but not yet acknowledged. The broker's prefetch is the real bound; this one holds for a file.
 const UNACKED_MAX: usize = 4096;
 /// Deliveries recorded in one commit, however many more are waiting to be read.
-const GATHERED_MAX: usize = 64;
-/// How long a delivery waits for others to be recorded with.
+const GATHERED_MAX: usize = 128;
+/// How long a delivery waits for the next one to be recorded with.
 const GATHER_FOR: Duration = Duration::from_millis(2);
+/// How long a delivery waits while others keep coming.
+const GATHER_FOR_MAX: Duration = Duration::from_millis(20);
 /// How often a store that can't be written is tried again.
 const HEAL_EVERY: Duration = Duration::from_secs(2);
 
@@ -49,8 +51,8 @@ struct Reader<'a, C: Consumer> {
     window: usize,
     /// How many of these wait for others to be recorded with.
     gathered: usize,
-    /// Until when they wait.
-    until: Option<Instant>,
+    /// Until when they wait, and until when at the latest.
+    until: Option<(Instant, Instant)>,
 }
 
 impl<C: Consumer> Reader<'_, C> {
@@ -63,7 +65,7 @@ impl<C: Consumer> Reader<'_, C> {
             if self.gathered_enough() {
                 self.write(source).await;
             }
-            let until = self.until;
+            let until = self.until.map(|(until, _)| until);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -78,18 +80,20 @@ impl<C: Consumer> Reader<'_, C> {
         }
     }
 
-    /// Half a window at a time: while one half is written, the other is read.
+    /// Most of a window at a time: while that is written, the rest is read.
     fn gathered_enough(&self) -> bool {
-        self.gathered >= GATHERED_MAX.min(self.window.div_ceil(2))
+        self.gathered >= GATHERED_MAX.min(self.window - self.window / 4)
             || self.gathered > 0 && self.recorded.len() >= self.window
     }
 
     /// Holds the ledger back from the first delivery on.
     fn gather(&mut self) {
-        if self.until.is_none() {
-            self.until = Some(self.engine.now().monotonic + GATHER_FOR);
+        let now = self.engine.now().monotonic;
+        let latest = self.until.map(|(_, latest)| latest).unwrap_or_else(|| {
             self.engine.ledger().cork();
-        }
+            now + GATHER_FOR_MAX
+        });
+        self.until = Some((latest.min(now + GATHER_FOR), latest));
         self.gathered += 1;
     }
 

@@ -38,12 +38,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects as `app`.
-    pub async fn open(config: &Config, app: &str) -> Result<Self, Trouble> {
+    /// Connects as `app`. `frame_bytes_max`: what lapin's buffers are cut to; none leaves it to the broker. A message's
+    /// headers must fit one frame, so only who knows what comes may say less.
+    pub async fn open(config: &Config, app: &str, frame_bytes_max: Option<u32>) -> Result<Self, Trouble> {
         let (stream, socket) = tcp(config).await?;
         let link = Guard(Some(socket));
         let stream = if config.broker.secure { handshake(config, stream).await? } else { stream };
-        let connection = amqp(config, app, stream).await?;
+        let connection = amqp(config, app, frame_bytes_max, stream).await?;
         debug!(broker = %config.broker.address(), vhost = %config.broker.vhost, "Connected to the broker");
         Ok(Self { connection, socket: link.keep()? })
     }
@@ -143,7 +144,12 @@ async fn handshake(config: &Config, stream: Stream) -> Result<Stream, Trouble> {
         })
 }
 
-async fn amqp(config: &Config, app: &str, stream: Stream) -> Result<Connection, Trouble> {
+async fn amqp(
+    config: &Config,
+    app: &str,
+    frame_bytes_max: Option<u32>,
+    stream: Stream,
+) -> Result<Connection, Trouble> {
     let broker = &config.broker;
     let runtime = lapin::runtime::default_runtime().map_err(|error| refused(config, &error))?;
     // lapin may ask for a stream again; there is one, and another connection is ours to make.
@@ -152,7 +158,8 @@ async fn amqp(config: &Config, app: &str, stream: Stream) -> Result<Connection, 
         let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream.ok_or_else(|| lapin::Error::from(io::Error::from(io::ErrorKind::ConnectionAborted)))
     };
-    let connecting = Connection::connector(uri(config), runtime, hand_over, properties(config, app));
+    let connecting =
+        Connection::connector(uri(config, frame_bytes_max), runtime, hand_over, properties(config, app));
     timeout(broker.handshake_timeout, connecting)
         .await
         .map_err(|_| Trouble::Silent {
@@ -188,7 +195,7 @@ fn identity(config: &Config) -> String {
 }
 
 /// For lapin's handshake alone; it is never shown.
-fn uri(config: &Config) -> AMQPUri {
+fn uri(config: &Config, frame_bytes_max: Option<u32>) -> AMQPUri {
     let broker = &config.broker;
     AMQPUri {
         scheme: if broker.secure { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
@@ -201,7 +208,11 @@ fn uri(config: &Config) -> AMQPUri {
             port: broker.port,
         },
         vhost: broker.vhost.clone(),
-        query: AMQPQueryString { heartbeat: Some(broker.heartbeat_s), ..AMQPQueryString::default() },
+        query: AMQPQueryString {
+            heartbeat: Some(broker.heartbeat_s),
+            frame_max: frame_bytes_max,
+            ..AMQPQueryString::default()
+        },
     }
 }
 

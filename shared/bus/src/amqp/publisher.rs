@@ -23,6 +23,9 @@ use super::{
 };
 use crate::{Config, Outgoing, PublishError, Publisher, encode};
 
+/// Our announcements are small, and their few headers smaller: lapin's buffers need not be of the broker's 128 KiB frames.
+const FRAME_BYTES_MAX: u32 = 16 << 10;
+
 /// Publications waiting for their confirm at one time; further ones wait for their turn.
 const UNCONFIRMED_MAX: usize = 64;
 /// Time for a confirm: RabbitMQ gives it once the message is on disk.
@@ -72,7 +75,7 @@ impl AmqpPublisher {
     }
 
     async fn connect(&self) -> Result<Live, Trouble> {
-        let link = Link::open(&self.config, &self.app).await?;
+        let link = Link::open(&self.config, &self.app, Some(FRAME_BYTES_MAX)).await?;
         let after = self.config.broker.handshake_timeout;
         let opening = async {
             let channel = link.channel().await?;

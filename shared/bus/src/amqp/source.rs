@@ -136,7 +136,7 @@ impl AmqpSource {
 }
 
 async fn attempt(config: &Config, app: &str, topology: &mut Topology) -> Result<Session, Trouble> {
-    let link = Link::open(config, app).await?;
+    let link = Link::open(config, app, None).await?;
     let consuming = topology.set_up(&link).await?;
     Ok(Session { consuming, link, first: 0 })
 }
