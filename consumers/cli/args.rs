@@ -22,7 +22,7 @@ pub struct Cli {
 /// What every verb takes.
 #[derive(Args, Clone)]
 pub struct Common {
-    /// The consumer's configuration [default: $FEDORA_MESSAGING_CONF, else /etc/flatbus/<CONSUMER>.toml]
+    /// The consumer's configuration [default: $FEDORA_MESSAGING_CONF, else /etc/flatbus/CONSUMER.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// JSON for machines instead of text for people
