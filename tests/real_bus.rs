@@ -460,8 +460,9 @@ async fn an_announcement_is_confirmed_and_looks_like_the_librarys(rabbit: &Rabbi
     assert_eq!(headers["fedora_messaging_schema"], AMQPValue::LongString("flatbus.tag.moved.v1".into()));
     assert_eq!(headers["fedora_messaging_schema_package"], AMQPValue::LongString("flatbus_messages".into()));
     assert_eq!(headers["sent-at"], AMQPValue::LongString("2025-11-17T14:42:02+00:00".into()));
-    assert_eq!(headers["fedora_messaging_flatpak_eog"], AMQPValue::Boolean(true));
-    assert_eq!(serde_json::from_slice::<Value>(&told.data).unwrap(), json!({"repository": "eog"}));
+    assert_eq!(headers["fedora_messaging_flatpak_fedora/eog"], AMQPValue::Boolean(true));
+    assert_eq!(headers["fedora_messaging_container_quay.io/fedora/eog:latest"], AMQPValue::Boolean(true));
+    assert_eq!(serde_json::from_slice::<Value>(&told.data).unwrap(), moved());
     publisher.close().await;
 }
 
@@ -565,6 +566,11 @@ fn source(config: &Config) -> AmqpSource {
     AmqpSource::new(config.clone(), Random::from_seed(1), "test", Limits::default()).unwrap()
 }
 
+/// As much of an announcement as its headers follow from.
+fn moved() -> Value {
+    json!({"registry": "quay.io", "repository": "fedora/eog", "tag": "latest"})
+}
+
 fn outgoing(id: &str) -> Outgoing {
     Outgoing {
         id: id.into(),
@@ -574,7 +580,7 @@ fn outgoing(id: &str) -> Outgoing {
             topic: "flatbus.tag.moved".into(),
             schema: "flatbus.tag.moved.v1".into(),
             severity: Severity::Info,
-            body: json!({"repository": "eog"}),
+            body: moved(),
         },
     }
 }
