@@ -8,7 +8,7 @@ use flatbus_bus::Publisher;
 use flatbus_mirror::Mirror;
 use flatbus_runtime::{Progress, Unit, Unwatched, admin::Refusal};
 use futures::StreamExt;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
@@ -185,9 +185,7 @@ async fn read<T: DeserializeOwned>(answer: Response<Body>) -> anyhow::Result<T> 
         .await
         .map_err(|error| anyhow!("the answer could not be read: {error}"))?
         .to_bytes();
-    if status.is_success()
-        || status == StatusCode::SERVICE_UNAVAILABLE && serde_json::from_slice::<Refusal>(&bytes).is_err()
-    {
+    if status.is_success() {
         return serde_json::from_slice(&bytes)
             .context("the answer is not what this version expects; is the unit of another version?");
     }

@@ -8,7 +8,7 @@ use flatbus_runtime::config::LoadError;
 pub const DONE: u8 = 0;
 /// Something failed; the message says what.
 pub const FAILED: u8 = 1;
-/// The command line is wrong (clap's own).
+/// `check` found something that a person should look at. (2 is clap's own: the command line is wrong.)
 pub const FINDINGS: u8 = 3;
 /// The configuration is wrong: restarting does not help (`EX_CONFIG`; the unit has it in `RestartPreventExitStatus`).
 pub const CONFIG: u8 = 78;

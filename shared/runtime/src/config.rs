@@ -2,13 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use flatbus_bus::config::{Config as BusConfig, ConfigError, parse};
+use flatbus_bus::config::{CONFIG_BYTES_MAX, Config as BusConfig, ConfigError, parse};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{RawSettings, Settings};
-
-/// Largest configuration file read, in bytes.
-const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Everything a unit is told.
 #[derive(Debug, Clone)]
@@ -89,7 +86,7 @@ struct ConsumerOnly<R> {
 /// With file, line, column, key and what is allowed.
 pub fn load<R: DeserializeOwned>(consumer: &str, path: &Path) -> Result<Config<R>, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.display().to_string(), source };
-    if fs::metadata(path).map_err(unreadable)?.len() > CONFIG_BYTES_MAX {
+    if fs::metadata(path).map_err(unreadable)?.len() > CONFIG_BYTES_MAX as u64 {
         return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "larger than any configuration")));
     }
     Ok(from_text(consumer, &fs::read_to_string(path).map_err(unreadable)?, path)?)

@@ -39,7 +39,7 @@ pub(crate) fn encode(message: &Outgoing) -> Result<Vec<u8>, Failure> {
         causes: message.causes.clone(),
         topic: said.topic.clone(),
         schema: said.schema.clone(),
-        severity: said.severity as u8,
+        severity: said.severity.number(),
         body: said.body.clone(),
     };
     serde_json::to_vec(&letter).map_err(|error| Failure::park(format!("announcing {}: {error}", said.topic)))
@@ -50,19 +50,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Outgoing, serde_json::Error> {
     let announcement = Announcement {
         topic: letter.topic,
         schema: letter.schema,
-        severity: severity(letter.severity),
+        severity: Severity::from_number(letter.severity.into()).unwrap_or_default(),
         body: letter.body,
     };
     Ok(Outgoing { id: letter.id, sent_at: letter.sent_at, causes: letter.causes, announcement })
-}
-
-fn severity(number: u8) -> Severity {
-    match number {
-        10 => Severity::Debug,
-        30 => Severity::Warning,
-        40 => Severity::Error,
-        _ => Severity::Info,
-    }
 }
 
 /// Publishes what the outbox holds, in order, until told to stop.

@@ -31,7 +31,9 @@ const GATHER_FOR_MAX: Duration = Duration::from_millis(20);
 /// How often a store that can't be written is tried again.
 const HEAL_EVERY: Duration = Duration::from_secs(2);
 
-type Recorded = BoxFuture<'static, (Receipt, Result<(), StoreError>)>;
+/// What became durable or not, and the delivery to acknowledge for it, where there is one.
+type Outcome = (Option<Receipt>, Result<(), StoreError>);
+type Recorded = BoxFuture<'static, Outcome>;
 
 /// Reads until told to stop, or until the source ends.
 pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, mut source: Box<dyn Source>) {
@@ -115,7 +117,7 @@ impl<C: Consumer> Reader<'_, C> {
     fn take(&mut self, event: SourceEvent) -> bool {
         match event {
             SourceEvent::Delivery(delivery) => {
-                let receipt = delivery.receipt;
+                let receipt = Some(delivery.receipt);
                 self.gather();
                 self.recorded.push_back(match self.engine.receive(delivery) {
                     Received::Marked(commit) | Received::Parked(commit) | Received::Moved(commit) => {
@@ -141,14 +143,13 @@ impl<C: Consumer> Reader<'_, C> {
         if gap {
             let owed =
                 self.engine.ledger().survey_owe(true, "messages may have been missed", self.engine.now());
-            let receipt = Receipt { session: 0, tag: 0 }; // Of no delivery: acknowledging it does nothing.
-            self.recorded.push_back(owed.map(move |result| (receipt, result)).boxed());
+            self.recorded.push_back(owed.map(|result| (None, result)).boxed());
             self.engine.survey.notify_one();
         }
     }
 
     /// Acknowledges up to the youngest delivery that is durable together with all before it.
-    async fn ack_from(&mut self, first: (Receipt, Result<(), StoreError>), source: &mut dyn Source) {
+    async fn ack_from(&mut self, first: Outcome, source: &mut dyn Source) {
         let mut through = None;
         let mut acked = 0;
         let mut next = Some(first);
@@ -156,8 +157,8 @@ impl<C: Consumer> Reader<'_, C> {
             if !self.engine.watch(result) {
                 break; // Not durable: it and all after it will come again.
             }
-            through = Some(receipt).filter(|receipt| receipt.session > 0 || receipt.tag > 0).or(through);
-            acked += 1;
+            through = receipt.or(through);
+            acked += u64::from(receipt.is_some());
             next = self.recorded.next().now_or_never().flatten();
         }
         if let Some(through) = through {

@@ -100,7 +100,7 @@ struct Notes {
     last_through: Option<Moment>,
     unwritable: Option<String>,
     set_aside: Option<String>,
-    surveying: Option<bool>,
+    surveying: bool,
     survey_keys: Option<u64>,
     survey_failure: Option<String>,
 }
@@ -158,8 +158,8 @@ impl Board {
         self.note(|notes| notes.set_aside = Some(place));
     }
 
-    pub fn surveying(&self, full: Option<bool>) {
-        self.note(|notes| notes.surveying = full);
+    pub fn surveying(&self, running: bool) {
+        self.note(|notes| notes.surveying = running);
     }
 
     pub fn surveyed(&self, keys: u64, now: Moment) {
@@ -203,7 +203,7 @@ impl Board {
 
     pub fn survey(&self, ledger: &Ledger) -> SurveyStatus {
         self.note(|notes| SurveyStatus {
-            running: notes.surveying.is_some(),
+            running: notes.surveying,
             last_keys: notes.survey_keys,
             last_failure: notes.survey_failure.clone(),
             state: ledger.survey(),

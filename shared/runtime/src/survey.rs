@@ -24,18 +24,12 @@ const RETRY_MIN: Duration = Duration::from_secs(10);
 /// A surveyed key is not added while this many wait already: truth read now would be stale before its turn.
 const BACKLOG_MAX: usize = 1000;
 
-/// A survey to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub scope: SurveyScope,
-}
-
 /// Makes surveys until told to stop.
 pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>) {
     let stop = engine.world.stop.clone();
     while !stop.is_cancelled() {
-        if let Some(plan) = due(&engine)
-            && let Err(reason) = one(&engine, plan).await
+        if let Some(scope) = due(&engine)
+            && let Err(reason) = one(&engine, scope).await
         {
             warn!(error = %reason, "A survey failed and is owed still: {reason}");
             engine.world.metrics.count(Counter::SurveysFailed, 1u64);
@@ -49,7 +43,7 @@ pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>) {
 }
 
 /// The survey that is due now, if any.
-pub(crate) fn due<C: Consumer>(engine: &Engine<C>) -> Option<Plan> {
+pub(crate) fn due<C: Consumer>(engine: &Engine<C>) -> Option<SurveyScope> {
     let state = engine.ledger().survey();
     let now = engine.now().wall;
     let settings = &engine.settings;
@@ -62,27 +56,25 @@ pub(crate) fn due<C: Consumer>(engine: &Engine<C>) -> Option<Plan> {
     let changes_due = since(state.last_complete).is_none_or(|gone| gone >= settings.survey_every);
     let full = full_due || state.owed.as_ref().is_some_and(|owed| owed.full);
     match (full, state.last_complete) {
-        (true, _) | (false, None) => Some(Plan { scope: SurveyScope::Full }),
-        (false, Some(last)) => {
-            (changes_due || state.owed.is_some()).then_some(Plan { scope: SurveyScope::Since(last) })
-        }
+        (true, _) | (false, None) => Some(SurveyScope::Full),
+        (false, Some(last)) => (changes_due || state.owed.is_some()).then_some(SurveyScope::Since(last)),
     }
 }
 
 /// Makes one survey, or goes on with the one that was cut short. The error is for the status page; whatever was recorded
 /// before it stays recorded.
-pub(crate) async fn one<C: Consumer>(engine: &Arc<Engine<C>>, plan: Plan) -> Result<u64, String> {
+pub(crate) async fn one<C: Consumer>(engine: &Arc<Engine<C>>, scope: SurveyScope) -> Result<u64, String> {
     let now = engine.now();
-    let full = plan.scope == SurveyScope::Full;
+    let full = scope == SurveyScope::Full;
     let resumed = Bookmark::read(engine).filter(|bookmark| bookmark.goes_on(full, now.wall, engine));
     let bookmark = resumed.unwrap_or(Bookmark { full, started: now.wall, after: None });
     engine.watch(engine.ledger().survey_started(now).await);
     engine.world.metrics.count(Counter::SurveysStarted, 1u64);
-    engine.board.surveying(Some(full));
+    engine.board.surveying(true);
     info!(full, after = bookmark.after.as_deref(), "Survey begins");
     let started = bookmark.started;
-    let outcome = keys(engine, plan.scope, bookmark).await;
-    engine.board.surveying(None);
+    let outcome = keys(engine, scope, bookmark).await;
+    engine.board.surveying(false);
     let found = outcome?;
     engine.watch(engine.ledger().survey_done(full, started, engine.now()).await);
     engine.world.metrics.count(Counter::SurveysComplete, 1u64);

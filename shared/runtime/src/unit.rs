@@ -227,7 +227,7 @@ impl<C: Consumer> Unit<C> {
             (false, Some(last)) => crate::SurveyScope::Since(last),
             _ => crate::SurveyScope::Full,
         };
-        survey::one(&self.engine, survey::Plan { scope }).await.map_err(Failure::retry)
+        survey::one(&self.engine, scope).await.map_err(Failure::retry)
     }
 
     /// What waits, is parked, or is not yet announced.
