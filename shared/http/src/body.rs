@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -12,9 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::{
-    Stream, StreamExt as _,
+    Stream, StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
+
+use crate::transport::Chunks;
 
 /// Pieces of a body in memory handed to the connection at once, in bytes: small enough that progress shows on a slow line.
 const PIECE_BYTES_MAX: usize = 256 << 10;
@@ -55,32 +57,61 @@ impl Body {
     }
 
     /// What is put on the wire, its size where known, and a counter that rises while it goes out.
-    pub(crate) fn wire(self) -> (Option<reqwest::Body>, Option<u64>, Progress) {
+    pub(crate) fn wire(self) -> (Outgoing, Option<u64>, Progress) {
         let progress = Progress::default();
         match self.0 {
             Kind::Empty => {
                 progress.end();
-                (None, Some(0), progress)
+                (Outgoing::Empty, Some(0), progress)
             }
             Kind::Memory(pieces) => {
                 let size = pieces.iter().map(|piece| piece.len() as u64).sum();
-                (Some(memory(pieces, size, &progress)), Some(size), progress)
+                (memory(pieces, size, &progress), Some(size), progress)
             }
             Kind::Stream { size, chunks } => {
                 let counted = Counted { chunks, left: size, progress: progress.clone() };
-                (Some(reqwest::Body::wrap_stream(counted)), size, progress)
+                (Outgoing::Pieces(counted), size, progress)
             }
         }
     }
 }
 
-fn memory(mut pieces: Vec<Bytes>, size: u64, progress: &Progress) -> reqwest::Body {
+/// A body as it is handed to the transport.
+pub(crate) enum Outgoing {
+    Empty,
+    Whole(Bytes),
+    Pieces(Counted),
+}
+
+impl Outgoing {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    pub(crate) fn over_sockets(self) -> Option<reqwest::Body> {
+        match self {
+            Self::Empty => None,
+            Self::Whole(bytes) => Some(bytes.into()),
+            Self::Pieces(pieces) => Some(reqwest::Body::wrap_stream(pieces)),
+        }
+    }
+
+    pub(crate) fn chunks(self) -> Chunks {
+        match self {
+            Self::Empty => stream::empty().boxed(),
+            Self::Whole(bytes) => stream::once(async { Ok(bytes) }).boxed(),
+            Self::Pieces(pieces) => pieces.map_err(Into::into).boxed(),
+        }
+    }
+}
+
+fn memory(mut pieces: Vec<Bytes>, size: u64, progress: &Progress) -> Outgoing {
     if pieces.len() == 1 && pieces[0].len() <= PIECE_BYTES_MAX {
         progress.end();
-        return reqwest::Body::from(pieces.remove(0));
+        return Outgoing::Whole(pieces.remove(0));
     }
     let chunks = stream::iter(pieces.into_iter().flat_map(split)).map(Ok).boxed();
-    reqwest::Body::wrap_stream(Counted { chunks, left: Some(size), progress: progress.clone() })
+    Outgoing::Pieces(Counted { chunks, left: Some(size), progress: progress.clone() })
 }
 
 fn split(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
@@ -123,6 +154,8 @@ pub(crate) struct Progress(Arc<Gone>);
 struct Gone {
     pieces: AtomicU64,
     all: AtomicBool,
+    /// Why its source ended before it was whole.
+    gave_out: OnceLock<String>,
 }
 
 impl Progress {
@@ -135,12 +168,17 @@ impl Progress {
         self.0.all.load(Ordering::Relaxed)
     }
 
+    /// Why the body gave out: what tells that apart from a broken connection.
+    pub(crate) fn gave_out(&self) -> Option<&str> {
+        self.0.gave_out.get().map(String::as_str)
+    }
+
     fn end(&self) {
         self.0.all.store(true, Ordering::Relaxed);
     }
 }
 
-struct Counted {
+pub(crate) struct Counted {
     chunks: BoxStream<'static, Result<Bytes, String>>,
     /// Bytes still to come, where known: the connection doesn't ask for more than was announced.
     left: Option<u64>,
@@ -164,7 +202,10 @@ impl Stream for Counted {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match std::task::ready!(self.chunks.poll_next_unpin(cx)) {
-            Some(Err(why)) => Poll::Ready(Some(Err(SourceEnded(why)))),
+            Some(Err(why)) => {
+                let _ = self.progress.0.gave_out.set(why.clone()); // The first reason stands.
+                Poll::Ready(Some(Err(SourceEnded(why))))
+            }
             Some(Ok(piece)) => {
                 self.took(Some(&piece));
                 Poll::Ready(Some(Ok(piece)))
@@ -177,7 +218,7 @@ impl Stream for Counted {
     }
 }
 
-/// The body to be sent gave out; tells it apart from a broken connection.
+/// The body to be sent gave out.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct SourceEnded(pub(crate) String);
+pub(crate) struct SourceEnded(String);

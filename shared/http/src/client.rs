@@ -1,35 +1,34 @@
 //! The client: budget, attempt, retry, redirect. Decisions are in [`crate::retry`]; here is the doing.
 
-use std::{error::Error as _, fs, io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use flatbus_base::{Clock, Random, SystemClock, chain};
-use http::{HeaderMap, Method, StatusCode, header};
+use flatbus_base::{Clock, Random, SystemClock};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 use url::Url;
 
 use crate::{
-    Error, HostUsage, Redirects, Request, Response, Settings,
-    body::{Progress, SourceEnded},
+    Error, HostUsage, Redirects, Request, Response, Settings, Transport,
+    body::Progress,
     budget::Budgets,
+    carrier::{Carrier, Failed, Wire},
     redact::{host_of, redacted},
     retry::{Ended, Limits, Next, Tries, decide},
 };
 
 /// Most redirects of one request.
 const HOPS_MAX: u32 = 5;
-/// Connections kept open to one host between requests.
-const IDLE_CONNECTIONS_MAX: usize = 16;
-/// How long they are kept: below the minute or so after which most servers close them under our feet.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The process's HTTP client. Clones share connections and budgets.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    http: reqwest::Client,
+    carrier: Carrier,
+    /// Sent with every request that doesn't say otherwise.
+    standing: HeaderMap,
     settings: Settings,
     limits: Limits,
     random: Random,
@@ -57,14 +56,38 @@ impl Client {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_clock(settings: Settings, random: Random, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let http = transport(&settings)?;
+        let carrier = Carrier::sockets(&settings)?;
+        Self::with_carrier(settings, random, clock, carrier)
+    }
+
+    /// A client whose requests go another way than over sockets. All that is said of [`Settings`] and [`Request`] holds
+    /// but [`Settings::connect_timeout`] and [`Settings::ca_file`], which are the sockets' own.
+    ///
+    /// # Errors
+    /// When the user agent is no header's value.
+    pub fn over(
+        settings: Settings,
+        random: Random,
+        clock: Arc<dyn Clock>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, Error> {
+        Self::with_carrier(settings, random, clock, Carrier::Other(transport))
+    }
+
+    fn with_carrier(
+        settings: Settings,
+        random: Random,
+        clock: Arc<dyn Clock>,
+        carrier: Carrier,
+    ) -> Result<Self, Error> {
+        let standing = standing(&settings)?;
         let limits = Limits {
             attempts_max: settings.attempts_max,
             elapsed_max: settings.elapsed_max,
             retry_wait_max: settings.retry_wait_max,
         };
         let budgets = Budgets::new(clock.clone(), settings.budgets.clone());
-        Ok(Self(Arc::new(Inner { http, settings, limits, random, clock, budgets })))
+        Ok(Self(Arc::new(Inner { carrier, standing, settings, limits, random, clock, budgets })))
     }
 
     /// Whether the URL's host is among those that may be contacted.
@@ -156,8 +179,9 @@ impl Client {
         let url = request.url.clone();
         let silence_max = inner.settings.read_timeout;
         let patience = request.patience.unwrap_or_default().max(silence_max);
-        let (wire, progress) = wire(&inner.http, request).map_err(|error| failed(host, error))?;
-        let attempt = watched(inner.http.execute(wire), &progress, silence_max, patience, host);
+        let (wire, progress) = wire(request, &inner.standing);
+        let attempt = inner.carrier.carry(wire, host);
+        let attempt = watched(attempt, &progress, silence_max, patience, host);
         let response = match deadline {
             None => attempt.await?,
             Some(deadline) => timeout_at(deadline, attempt).await.map_err(|_| {
@@ -192,12 +216,6 @@ impl Client {
     }
 }
 
-/// An attempt that brought no answer.
-pub(crate) struct Failed {
-    pub(crate) ended: Ended,
-    pub(crate) error: Error,
-}
-
 fn why(outcome: &Result<Response, Failed>) -> String {
     match outcome {
         Ok(response) => response.status.to_string(),
@@ -205,30 +223,10 @@ fn why(outcome: &Result<Response, Failed>) -> String {
     }
 }
 
-fn transport(settings: &Settings) -> Result<reqwest::Client, Error> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(&settings.user_agent)
-        .connect_timeout(settings.connect_timeout)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .tcp_nodelay(true)
-        // Ours, where they can be bounded, counted and tested.
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .referer(false);
-    if let Some(path) = &settings.ca_file {
-        let setup =
-            |why: String| Error::Setup { why: format!("cannot use {} as CA file: {why}", path.display()) };
-        let pem = fs::read(path).map_err(|error| setup(error.to_string()))?;
-        let certificates =
-            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| setup(chain(&error)))?;
-        if certificates.is_empty() {
-            return Err(setup("it holds no certificate".to_owned()));
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder.build().map_err(|error| Error::Setup { why: format!("cannot set up HTTP: {}", chain(&error)) })
+fn standing(settings: &Settings) -> Result<HeaderMap, Error> {
+    let setup = |_| Error::Setup { why: "the user agent is no header's value".to_owned() };
+    let agent = HeaderValue::from_str(&settings.user_agent).map_err(setup)?;
+    Ok(HeaderMap::from_iter([(header::USER_AGENT, agent), (header::ACCEPT, HeaderValue::from_static("*/*"))]))
 }
 
 /// Refuses what must not leave this process.
@@ -248,22 +246,22 @@ fn has_user(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-fn wire(http: &reqwest::Client, request: Request) -> Result<(reqwest::Request, Progress), reqwest::Error> {
-    let bodied = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
-    let (body, size, progress) = request.body.wire();
-    let mut builder = http.request(request.method, request.url).headers(request.headers);
-    if let Some(size) = size.filter(|_| bodied || body.is_some()) {
-        builder = builder.header(header::CONTENT_LENGTH, size);
+fn wire(request: Request, standing: &HeaderMap) -> (Wire, Progress) {
+    let Request { method, url, mut headers, body, .. } = request;
+    let bodied = matches!(method, Method::POST | Method::PUT | Method::PATCH);
+    let (body, size, progress) = body.wire();
+    for (name, value) in standing {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
-    if let Some(body) = body {
-        builder = builder.body(body);
+    if let Some(size) = size.filter(|_| bodied || !body.is_empty()) {
+        headers.insert(header::CONTENT_LENGTH, size.into());
     }
-    Ok((builder.build()?, progress))
+    (Wire { method, url, headers, body }, progress)
 }
 
 /// Waits for the answer's head: as long as the body moves, and `patience` after its end.
 async fn watched(
-    attempt: impl Future<Output = Result<reqwest::Response, reqwest::Error>>,
+    attempt: impl Future<Output = Result<reqwest::Response, Failed>>,
     progress: &Progress,
     silence_max: Duration,
     patience: Duration,
@@ -274,55 +272,22 @@ async fn watched(
         let (before, ended) = (progress.seen(), progress.ended());
         let wait = if ended { patience } else { silence_max };
         match timeout(wait, &mut attempt).await {
-            Ok(outcome) => return outcome.map_err(|error| failed(host, error)),
+            Ok(Err(_)) if let Some(why) = progress.gave_out() => return Err(gave_out(host, why)),
+            Ok(outcome) => return outcome,
             Err(_) if progress.seen() != before => {}
             Err(_) => return Err(silence(host, "waiting for its answer", wait)),
         }
     }
 }
 
+/// Only its maker can make the body again.
+fn gave_out(host: &str, why: &str) -> Failed {
+    let error = Error::Source { host: host.to_owned(), why: why.to_owned() };
+    Failed { ended: Ended::Hopeless, error }
+}
+
 fn silence(host: &str, phase: &'static str, after: Duration) -> Failed {
     Failed { ended: Ended::Unknown, error: Error::Timeout { host: host.to_owned(), phase, after } }
-}
-
-/// Sorts what the transport reports. Its URL is taken out: it may hold a signature.
-pub(crate) fn failed(host: &str, error: reqwest::Error) -> Failed {
-    let error = error.without_url();
-    let (host, why) = (host.to_owned(), chain(&error));
-    if let Some(ended) = find::<SourceEnded>(&error) {
-        return Failed { ended: Ended::Hopeless, error: Error::Source { host, why: ended.0.clone() } };
-    }
-    if let Some(tls) = find::<rustls::Error>(&error) {
-        let certificate = matches!(tls, rustls::Error::InvalidCertificate(_));
-        let ended = if certificate { Ended::Hopeless } else { Ended::NotSent };
-        return Failed { ended, error: Error::Tls { host, why: tls.to_string() } };
-    }
-    if error.is_builder() {
-        return Failed {
-            ended: Ended::Hopeless,
-            error: Error::Setup { why: format!("cannot ask {host}: {why}") },
-        };
-    }
-    if error.is_connect() {
-        return Failed { ended: Ended::NotSent, error: Error::Connect { host, why } };
-    }
-    Failed { ended: Ended::Unknown, error: Error::Cut { host, why } }
-}
-
-/// The first cause of this type; looks into `io::Error`s, which hide what they wrap from `source`.
-fn find<'a, T: std::error::Error + 'static>(error: &'a reqwest::Error) -> Option<&'a T> {
-    let mut next: Option<&'a (dyn std::error::Error + 'static)> = error.source();
-    while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => cause.source(),
-        };
-    }
-    None
 }
 
 /// `Retry-After` as a wait: seconds, or a date.

@@ -6,6 +6,7 @@
 
 mod body;
 mod budget;
+mod carrier;
 mod client;
 mod error;
 mod redact;
@@ -13,6 +14,7 @@ mod request;
 mod response;
 mod retry;
 mod settings;
+mod transport;
 
 pub use body::Body;
 pub use budget::HostUsage;
@@ -22,6 +24,7 @@ pub use redact::redacted;
 pub use request::{Redirects, Request, Urgency};
 pub use response::Response;
 pub use settings::{Budget, HostList, Settings};
+pub use transport::{Chunks, NotCarried, Transport};
 // What the API speaks in, so that its users need no copies of their own.
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use url::Url;

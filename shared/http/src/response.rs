@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use crate::{Error, client::failed};
+use crate::{Error, carrier::failed};
 
 /// Most of an error's body that is read, in bytes, and told, in characters.
 const SAID_BYTES_MAX: usize = 4 << 10;
