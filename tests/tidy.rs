@@ -21,7 +21,7 @@ fn may_import(package: &str) -> Option<&'static [&'static str]> {
         "bus" => &["base", "http", "schemas"],
         "oci" | "upstream" => &["base", "http"],
         "runtime" => &["base", "bus", "http", "ledger", "schemas", "telemetry"],
-        "embedded" => &["base", "bus", "oci", "schemas", "upstream"],
+        "embedded" => &["base", "bus", "http", "oci", "schemas", "upstream"],
         "mirror" => &["base", "http", "oci", "runtime", "schemas", "telemetry", "upstream"],
         _ => return None,
     })

@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, HttpBody},
+    body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -20,8 +20,12 @@ use axum::{
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
 
-use crate::server::HangUp;
+use crate::{
+    koji,
+    server::{HangUp, Server},
+};
 
 /// Requests remembered; past it the oldest is forgotten.
 const SEEN_MAX: usize = 10_000;
@@ -29,6 +33,12 @@ const SEEN_MAX: usize = 10_000;
 /// How long a body pauses before it is cut: while it does, the server sends what it holds, which it would drop with the
 /// connection otherwise, head and all.
 const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+
+/// Largest call that a hook sees the body of, in bytes.
+const CALL_BYTES_MAX: usize = 256 << 10;
+
+/// Largest answer that is edited, in bytes.
+const EDIT_BYTES_MAX: usize = 64 << 20;
 
 /// A request as the hook sees it, before anybody handled it.
 #[derive(Debug, Clone)]
@@ -43,12 +53,21 @@ pub struct Seen {
     pub query: String,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Its body where that says what is asked, as a call of XML-RPC does; empty for everything else.
+    pub body: Bytes,
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)?;
         if self.query.is_empty() { Ok(()) } else { write!(f, "?{}", self.query) }
+    }
+}
+
+impl Seen {
+    /// Whether the body has these letters anywhere: the name of a call, or of a build.
+    pub fn mentions(&self, text: &str) -> bool {
+        !text.is_empty() && self.body.windows(text.len()).any(|part| part == text.as_bytes())
     }
 }
 
@@ -97,6 +116,70 @@ pub enum Fault {
     },
     /// Handled, and this header is missing from the answer.
     DropHeader(HeaderName),
+    /// Handled, and this header of the answer says something else.
+    SetHeader(HeaderName, HeaderValue),
+    /// Handled at once, and answered so much later.
+    Late(Duration),
+    /// Handled, and the body of the answer is another one.
+    Edit(Edit),
+    /// Handled, and `Content-Length` is so many bytes: the body is cut there, or breaks off before.
+    Length(u64),
+    /// Handled as if this path and query had been asked: a mount without its query, another tag.
+    Instead {
+        /// Path and query.
+        target: String,
+    },
+    /// Handled by another server: one that knows what was known once, or nothing.
+    By(Server),
+}
+
+impl Fault {
+    /// Answered by a status and nothing else.
+    pub fn status(status: StatusCode) -> Self {
+        Self::Answer { status, headers: Vec::new(), body: String::new() }
+    }
+
+    /// Answered by a status, and by how long to wait.
+    pub fn retry_after(status: StatusCode, wait: Duration) -> Self {
+        let headers = vec![(header::RETRY_AFTER, wait.as_secs().into())];
+        Self::Answer { status, headers, body: String::new() }
+    }
+
+    /// Answered by a fault of XML-RPC.
+    pub fn rpc_fault(code: i32, text: &str) -> Self {
+        let body = koji::fault(code, text);
+        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/xml"))];
+        Self::Answer { status: StatusCode::OK, headers, body }
+    }
+
+    /// Handled, and the bytes of the answer are changed.
+    pub fn edit(change: impl Fn(Bytes) -> Bytes + Send + Sync + 'static) -> Self {
+        Self::Edit(Edit(Arc::new(change)))
+    }
+
+    /// Handled, and the JSON of the answer is changed; an answer that is none stays as it is.
+    pub fn json(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self::edit(move |bytes| {
+            let Ok(mut value) = serde_json::from_slice(&bytes) else { return bytes };
+            change(&mut value);
+            value.to_string().into()
+        })
+    }
+
+    /// Handled, and what a call of XML-RPC returned is changed; a fault stays as it is.
+    pub fn rpc(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self::edit(move |bytes| koji::changed(&bytes, &change).map_or(bytes, Bytes::from))
+    }
+}
+
+/// A change of an answer's body.
+#[derive(Clone)]
+pub struct Edit(Arc<dyn Fn(Bytes) -> Bytes + Send + Sync>);
+
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Edit")
+    }
 }
 
 type Hook = Box<dyn FnMut(&Seen) -> Fault + Send>;
@@ -144,7 +227,7 @@ impl Faults {
         router.layer(middleware::from_fn_with_state(self, pass))
     }
 
-    fn note(&self, request: &Request) -> Fault {
+    fn note(&self, request: &Request, body: Bytes) -> Fault {
         let mut inner = self.lock();
         inner.count += 1;
         let seen = Seen {
@@ -153,6 +236,7 @@ impl Faults {
             path: request.uri().path().to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
             headers: request.headers().clone(),
+            body,
         };
         let fault = inner.hook.as_mut().map_or(Fault::None, |hook| hook(&seen));
         if inner.seen.len() == SEEN_MAX {
@@ -168,7 +252,8 @@ impl Faults {
 }
 
 async fn pass(State(faults): State<Faults>, request: Request, next: Next) -> Response {
-    match faults.note(&request) {
+    let (request, body) = read_call(request).await;
+    match faults.note(&request, body) {
         Fault::None => next.run(request).await,
         Fault::Answer { status, headers, body } => {
             let mut answer = (status, body).into_response();
@@ -191,7 +276,68 @@ async fn pass(State(faults): State<Faults>, request: Request, next: Next) -> Res
             answer.headers_mut().remove(name);
             answer
         }
+        Fault::SetHeader(name, value) => {
+            let mut answer = next.run(request).await;
+            answer.headers_mut().insert(name, value);
+            answer
+        }
+        Fault::Late(wait) => {
+            let answer = next.run(request).await;
+            tokio::time::sleep(wait).await;
+            answer
+        }
+        Fault::Edit(edit) => edited(next.run(request).await, &edit).await,
+        Fault::Length(bytes) => mislabelled(next.run(request).await, bytes),
+        Fault::Instead { target } => next.run(asking(request, &target)).await,
+        Fault::By(server) => server.answer(request).await,
     }
+}
+
+/// Whether the body says what is asked, and is short.
+fn is_call(headers: &HeaderMap) -> bool {
+    let told = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let length = told(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    told(header::CONTENT_TYPE) == Some("text/xml") && length.is_some_and(|length| length <= CALL_BYTES_MAX)
+}
+
+async fn read_call(request: Request) -> (Request, Bytes) {
+    if !is_call(request.headers()) {
+        return (request, Bytes::new());
+    }
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, CALL_BYTES_MAX).await {
+        Ok(bytes) => (Request::from_parts(parts, bytes.clone().into()), bytes),
+        Err(error) => {
+            let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(error)]));
+            (Request::from_parts(parts, broken), Bytes::new())
+        }
+    }
+}
+
+async fn edited(answer: Response, edit: &Edit) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    match to_bytes(body, EDIT_BYTES_MAX).await {
+        Ok(bytes) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, (edit.0)(bytes).into())
+        }
+        Err(_) => hang_up(),
+    }
+}
+
+/// The length is unknown to who sends it, and so what is said of it stands.
+fn mislabelled(answer: Response, bytes: u64) -> Response {
+    let mut answer = answer.map(|body| Body::from_stream(body.into_data_stream()));
+    answer.headers_mut().insert(header::CONTENT_LENGTH, bytes.into());
+    answer
+}
+
+/// The same request for something else. A target that is none changes nothing.
+fn asking(mut request: Request, target: &str) -> Request {
+    if let Ok(uri) = target.parse() {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 fn hang_up() -> Response {

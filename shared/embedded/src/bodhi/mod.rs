@@ -7,21 +7,22 @@ mod filter;
 mod handlers;
 mod updates;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use axum::{Router, routing::get};
 
 pub use updates::{NoUpdate, Updates};
 
 use crate::{
+    Wire,
     faults::Faults,
-    server::{self, Handle},
+    server::{self, Handle, Server},
 };
 
 /// What a Bodhi is like.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Port on 127.0.0.1; 0 takes a free one.
+    /// Port on 127.0.0.1; 0 takes a free one. A wire has none.
     pub port: u16,
     /// What it knows; may change while it runs.
     pub updates: Arc<Updates>,
@@ -31,8 +32,6 @@ pub struct Settings {
 
 /// A running Bodhi.
 pub struct Bodhi {
-    /// Where it listens.
-    pub address: SocketAddr,
     /// What it knows.
     pub updates: Arc<Updates>,
     /// Faults on demand, and what was asked.
@@ -42,7 +41,7 @@ pub struct Bodhi {
 
 impl fmt::Debug for Bodhi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bodhi").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Bodhi").field("host", &self.handle.host()).finish_non_exhaustive()
     }
 }
 
@@ -63,17 +62,32 @@ impl Bodhi {
 /// # Errors
 /// When the port can't be had.
 pub async fn start(settings: Settings) -> io::Result<Bodhi> {
-    let Settings { port, updates, faults } = settings;
-    let handle = server::start(port, |_| {
-        let router = Router::new()
-            .route("/updates/", get(handlers::list_updates))
-            .route("/updates/{alias}", get(handlers::one_update))
-            .route("/releases/", get(handlers::list_releases))
-            .route("/releases/{name}", get(handlers::one_release))
-            .route("/composes/", get(handlers::list_composes))
-            .with_state(updates.clone());
-        faults.clone().over(router)
-    })
-    .await?;
-    Ok(Bodhi { address: handle.address, updates, faults, handle })
+    let slot = server::bind(settings.port).await?;
+    Ok(on(settings, |router| slot.serve(router)))
+}
+
+/// Puts a Bodhi on a wire, under a name.
+pub fn start_on(wire: &Wire, host: &str, settings: Settings) -> Bodhi {
+    on(settings, |router| wire.serve(host, router))
+}
+
+/// A Bodhi that knows these updates, for [`crate::Fault::By`].
+pub fn answering(updates: Arc<Updates>) -> Server {
+    Server::new(router(updates))
+}
+
+fn on(settings: Settings, serve: impl FnOnce(Router) -> Handle) -> Bodhi {
+    let Settings { updates, faults, .. } = settings;
+    let handle = serve(faults.clone().over(router(updates.clone())));
+    Bodhi { updates, faults, handle }
+}
+
+fn router(updates: Arc<Updates>) -> Router {
+    Router::new()
+        .route("/updates/", get(handlers::list_updates))
+        .route("/updates/{alias}", get(handlers::one_update))
+        .route("/releases/", get(handlers::list_releases))
+        .route("/releases/{name}", get(handlers::one_release))
+        .route("/composes/", get(handlers::list_composes))
+        .with_state(updates)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -19,20 +19,25 @@ pub struct NoUpdate(&'static str);
 #[derive(Debug, Default)]
 pub struct Updates(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Inner {
     updates: BTreeMap<String, Value>,
     releases: BTreeMap<String, Value>,
     composes: BTreeMap<(String, String), Compose>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Compose {
     aliases: Vec<String>,
     since: String,
 }
 
 impl Updates {
+    /// What it knows now, which doesn't change when this does: for a Bodhi whose answers are old.
+    pub fn snapshot(&self) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(self.lock().clone())))
+    }
+
     /// Learns of an update, or of its present state. Its release is learned with it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::Value;
@@ -16,7 +16,7 @@ pub struct NoRecord(&'static str);
 #[derive(Debug, Default)]
 pub struct Builds(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Inner {
     builds: BTreeMap<i64, Value>,
     numbers: BTreeMap<String, i64>,
@@ -24,6 +24,11 @@ struct Inner {
 }
 
 impl Builds {
+    /// What it knows now, which doesn't change when this does: for a hub whose answers are old.
+    pub fn snapshot(&self) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(self.lock().clone())))
+    }
+
     /// Learns of a build, or of its present state: what `getBuild` answers of it.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod builds;
 mod calls;
 mod xml;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use axum::{
     Router,
@@ -16,12 +16,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{Method, StatusCode, header};
+use serde_json::Value;
 
 pub use builds::{Builds, NoRecord};
 
 use crate::{
+    Wire,
     faults::Faults,
-    server::{self, Handle},
+    server::{self, Handle, Server},
 };
 
 /// Longest call, in bytes.
@@ -30,7 +32,7 @@ const CALL_BYTES_MAX: usize = 4 << 20;
 /// What a hub is like.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Port on 127.0.0.1; 0 takes a free one.
+    /// Port on 127.0.0.1; 0 takes a free one. A wire has none.
     pub port: u16,
     /// The builds it knows; may change while it runs.
     pub builds: Arc<Builds>,
@@ -40,8 +42,6 @@ pub struct Settings {
 
 /// A running hub.
 pub struct Koji {
-    /// Where it listens.
-    pub address: SocketAddr,
     /// The builds it knows.
     pub builds: Arc<Builds>,
     /// Faults on demand, and what was asked.
@@ -51,7 +51,7 @@ pub struct Koji {
 
 impl fmt::Debug for Koji {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Koji").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Koji").field("host", &self.handle.host()).finish_non_exhaustive()
     }
 }
 
@@ -72,13 +72,40 @@ impl Koji {
 /// # Errors
 /// When the port can't be had.
 pub async fn start(settings: Settings) -> io::Result<Koji> {
-    let Settings { port, builds, faults } = settings;
-    let handle = server::start(port, |_| {
-        let router = Router::new().fallback(answer).with_state(builds.clone());
-        faults.clone().over(router)
-    })
-    .await?;
-    Ok(Koji { address: handle.address, builds, faults, handle })
+    let slot = server::bind(settings.port).await?;
+    Ok(on(settings, |router| slot.serve(router)))
+}
+
+/// Puts a hub on a wire, under a name.
+pub fn start_on(wire: &Wire, host: &str, settings: Settings) -> Koji {
+    on(settings, |router| wire.serve(host, router))
+}
+
+/// A hub that knows these builds, for [`crate::Fault::By`].
+pub fn answering(builds: Arc<Builds>) -> Server {
+    Server::new(router(builds))
+}
+
+/// A fault as the hub writes it.
+pub(crate) fn fault(code: i32, text: &str) -> String {
+    xml::write_answer(&Err(dxr::Fault::new(code, text.to_owned()))).unwrap_or_default()
+}
+
+/// An answer with its value changed; `None` where it is a fault, or nothing that can be read.
+pub(crate) fn changed(answer: &[u8], change: &dyn Fn(&mut Value)) -> Option<String> {
+    let mut value = xml::read_answer(answer)?;
+    change(&mut value);
+    xml::write_answer(&Ok(value)).ok()
+}
+
+fn on(settings: Settings, serve: impl FnOnce(Router) -> Handle) -> Koji {
+    let Settings { builds, faults, .. } = settings;
+    let handle = serve(faults.clone().over(router(builds.clone())));
+    Koji { builds, faults, handle }
+}
+
+fn router(builds: Arc<Builds>) -> Router {
+    Router::new().fallback(answer).with_state(builds)
 }
 
 async fn answer(State(builds): State<Arc<Builds>>, request: Request) -> Response {

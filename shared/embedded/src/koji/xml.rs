@@ -25,6 +25,11 @@ pub(crate) fn write_answer(outcome: &Outcome) -> Result<String, dxr::Error> {
     }
 }
 
+/// Reads an answer that is no fault.
+pub(crate) fn read_answer(bytes: &[u8]) -> Option<Value> {
+    json(MethodResponse::from_xml(std::str::from_utf8(bytes).ok()?).ok()?.value, 0)
+}
+
 fn json(value: Xml, depth: usize) -> Option<Value> {
     if depth > DEPTH_MAX {
         return None;

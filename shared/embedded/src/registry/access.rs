@@ -96,15 +96,15 @@ impl Gate {
     }
 
     /// Lets a request through, or says how to log in.
-    pub(crate) fn check(&self, headers: &HeaderMap, need: Need<'_>) -> Result<Who, Refusal> {
-        let who = self.who(headers).ok_or_else(|| self.challenge(need, Some("invalid_token")))?;
+    pub(crate) fn check(&self, headers: &HeaderMap, need: Need<'_>, scheme: &str) -> Result<Who, Refusal> {
+        let who = self.who(headers).ok_or_else(|| self.challenge(need, scheme, Some("invalid_token")))?;
         let allowed = match need {
             // Clients ask `/v2/` how to log in: anonymous ones must be told, or they never try.
             Need::Login => matches!(self.access, Access::Open) || !matches!(who, Who::Anybody),
             Need::Pull(repository) => self.may_pull(&who, repository),
             Need::Push(repository) => self.may_push(&who, repository),
         };
-        if allowed { Ok(who) } else { Err(self.challenge(need, None)) }
+        if allowed { Ok(who) } else { Err(self.challenge(need, scheme, None)) }
     }
 
     pub(crate) fn may_pull(&self, who: &Who, repository: &str) -> bool {
@@ -165,7 +165,7 @@ impl Gate {
             .map(|token| token.scopes.clone())
     }
 
-    fn challenge(&self, need: Need<'_>, error: Option<&str>) -> Refusal {
+    fn challenge(&self, need: Need<'_>, scheme: &str, error: Option<&str>) -> Refusal {
         let how = match &self.access {
             Access::Open | Access::Basic { .. } => format!(r#"Basic realm="{}""#, self.host),
             Access::Token { .. } => {
@@ -175,7 +175,7 @@ impl Gate {
                     Need::Push(repository) => format!(r#",scope="repository:{repository}:pull,push""#),
                 };
                 let error = error.map(|error| format!(r#",error="{error}""#)).unwrap_or_default();
-                format!(r#"Bearer realm="http://{0}/token",service="{0}"{scope}{error}"#, self.host)
+                format!(r#"Bearer realm="{scheme}://{0}/token",service="{0}"{scope}{error}"#, self.host)
             }
         };
         Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required")

@@ -13,14 +13,13 @@ use axum::{
 use bytes::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use tokio::task::spawn_blocking;
 
 use super::{
     Digest,
     handlers::{Asked, CONTENT_DIGEST, Served, created, finish, unchanged},
     refusal::Refusal,
     route::is_repository,
-    uploads::{NotTaken, Upload, blocking},
+    uploads::{NotTaken, Upload, blocking, where_it_may},
 };
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
@@ -60,8 +59,9 @@ impl Served {
             return finish(answer.body(Body::empty()));
         }
         let (storage, digest) = (self.content.storage.clone(), digest.clone());
-        let reader = blocking(move || storage.open(&digest, part.start)).await?;
-        finish(answer.body(Body::from_stream(read(reader, part.end - part.start))))
+        let blocks = storage.blocks();
+        let reader = blocking(&self.content.storage, move || storage.open(&digest, part.start)).await?;
+        finish(answer.body(Body::from_stream(read(reader, part.end - part.start, blocks))))
     }
 
     async fn blob_size(&self, repository: &str, digest: &Digest) -> Result<u64, Refusal> {
@@ -69,7 +69,9 @@ impl Served {
             return Err(Refusal::blob_unknown());
         }
         let (storage, digest) = (self.content.storage.clone(), digest.clone());
-        blocking(move || storage.size(&digest)).await?.ok_or_else(Refusal::blob_unknown)
+        blocking(&self.content.storage, move || storage.size(&digest))
+            .await?
+            .ok_or_else(Refusal::blob_unknown)
     }
 
     pub(crate) fn delete_blob(&self, repository: &str, digest: &Digest) -> Result<Response, Refusal> {
@@ -264,19 +266,22 @@ fn wanted(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, ()> {
     if part.start < part.end { Ok(Some(part)) } else { Err(()) }
 }
 
-/// Reads so many bytes, a piece at a time, on threads that may block.
-fn read(reader: Box<dyn Read + Send>, bytes: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
-    stream::try_unfold((reader.take(bytes), bytes), |(mut reader, left)| async move {
+/// Reads so many bytes, a piece at a time.
+fn read(
+    reader: Box<dyn Read + Send>,
+    bytes: u64,
+    blocks: bool,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+    stream::try_unfold((reader.take(bytes), bytes), move |(mut reader, left)| async move {
         if left == 0 {
             return Ok(None);
         }
-        let (piece, reader) = spawn_blocking(move || {
+        let (piece, reader) = where_it_may(blocks, move || {
             let mut piece = vec![0; READ_BYTES.min(usize::try_from(left).unwrap_or(READ_BYTES))];
             reader.read_exact(&mut piece)?;
-            Ok::<_, io::Error>((Bytes::from(piece), reader))
+            Ok((Bytes::from(piece), reader))
         })
-        .await
-        .map_err(io::Error::other)??;
+        .await?;
         let left = left - piece.len() as u64;
         Ok(Some((piece, (reader, left))))
     })

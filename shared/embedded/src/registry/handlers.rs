@@ -1,6 +1,6 @@
 //! Requests about manifests, tags and the registry as a whole; those about blobs are in `blobs`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -66,8 +66,7 @@ pub(crate) async fn answer(State(served): State<Arc<Served>>, request: Request) 
 }
 
 impl Served {
-    pub(crate) fn new(settings: Settings, address: SocketAddr) -> Self {
-        let host = address.to_string();
+    pub(crate) fn new(settings: Settings, host: String) -> Self {
         Self {
             access: Gate::new(&settings, host.clone()),
             uploads: Uploads::new(&settings),
@@ -92,9 +91,11 @@ impl Served {
             }
             (Some(repository), _) => Need::Push(repository),
         };
-        let who = self.access.check(&parts.headers, need)?;
+        // A wire says whether it was asked securely; a socket never is.
+        let scheme = parts.uri.scheme_str().unwrap_or("http");
+        let who = self.access.check(&parts.headers, need, scheme)?;
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(&self.host);
-        let base = format!("http://{host}");
+        let base = format!("{scheme}://{host}");
         self.dispatch(route, Asked { parts, who, base }, body).await
     }
 

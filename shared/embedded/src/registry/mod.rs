@@ -18,7 +18,7 @@ mod route;
 mod storage;
 mod uploads;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use axum::Router;
 use flatbus_base::{Clock, Random, SystemClock};
@@ -29,6 +29,7 @@ pub use digest::Digest;
 pub use storage::{Directory, Draft, Memory, Storage};
 
 use crate::{
+    Wire,
     faults::Faults,
     server::{self, Handle},
 };
@@ -36,7 +37,7 @@ use crate::{
 /// What a registry is like.
 #[derive(Clone)]
 pub struct Settings {
-    /// Port on 127.0.0.1; 0 takes a free one.
+    /// Port on 127.0.0.1; 0 takes a free one. A wire has none.
     pub port: u16,
     /// What it holds. Two registries that share it are one registry behind two addresses.
     pub content: Arc<Content>,
@@ -104,26 +105,46 @@ impl Default for Limits {
 
 /// A running registry.
 pub struct Registry {
-    /// Where it listens.
-    pub address: SocketAddr,
     /// What it holds.
     pub content: Arc<Content>,
     /// Faults on demand, and what was asked.
     pub faults: Faults,
-    served: Arc<handlers::Served>,
+    control: Control,
     handle: Handle,
+}
+
+/// What a registry's operator can do to it while it runs.
+#[derive(Clone)]
+pub struct Control(Arc<handlers::Served>);
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Control")
+    }
+}
+
+impl Control {
+    /// Makes every token invalid, as if its time were over.
+    pub fn expire_tokens(&self) {
+        self.0.access.expire_tokens();
+    }
+
+    /// Forgets every open upload, as a registry that was restarted does.
+    pub fn forget_uploads(&self) {
+        self.0.uploads.forget();
+    }
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Registry").field("host", &self.handle.host()).finish_non_exhaustive()
     }
 }
 
 impl Registry {
     /// `127.0.0.1:5000`: the host as an image reference names it.
     pub fn host(&self) -> String {
-        self.handle.host()
+        self.handle.host().to_owned()
     }
 
     /// `http://127.0.0.1:5000`, without a slash at its end.
@@ -133,12 +154,17 @@ impl Registry {
 
     /// Makes every token invalid, as if its time were over.
     pub fn expire_tokens(&self) {
-        self.served.access.expire_tokens();
+        self.control.expire_tokens();
     }
 
     /// Forgets every open upload, as a registry that was restarted does.
     pub fn forget_uploads(&self) {
-        self.served.uploads.forget();
+        self.control.forget_uploads();
+    }
+
+    /// The same, for what must not hold the registry itself: a hook of its faults.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Stops accepting, lets running requests finish for a moment, then ends them.
@@ -152,16 +178,35 @@ impl Registry {
 /// # Errors
 /// When the port can't be had.
 pub async fn start(settings: Settings) -> io::Result<Registry> {
-    let (content, faults) = (settings.content.clone(), settings.faults.clone());
-    let mut started = None;
-    let handle = server::start(settings.port, |address| {
-        let faults = settings.faults.clone();
-        let served = Arc::new(handlers::Served::new(settings, address));
+    let slot = server::bind(settings.port).await?;
+    let (registry, router) = Parts::new(settings, slot.host());
+    Ok(registry.on(slot.serve(router)))
+}
+
+/// Puts a registry on a wire, under a name.
+pub fn start_on(wire: &Wire, host: &str, settings: Settings) -> Registry {
+    let (registry, router) = Parts::new(settings, host.to_owned());
+    registry.on(wire.serve(host, router))
+}
+
+/// A registry that is not anywhere yet.
+struct Parts {
+    content: Arc<Content>,
+    faults: Faults,
+    control: Control,
+}
+
+impl Parts {
+    fn new(settings: Settings, host: String) -> (Self, Router) {
+        let (content, faults) = (settings.content.clone(), settings.faults.clone());
+        let served = Arc::new(handlers::Served::new(settings, host));
         let router = Router::new().fallback(handlers::answer).with_state(served.clone());
-        started = Some(served);
-        faults.over(router)
-    })
-    .await?;
-    let served = started.ok_or_else(|| io::Error::other("the server took no router"))?;
-    Ok(Registry { address: handle.address, content, faults, served, handle })
+        let router = faults.clone().over(router);
+        (Self { content, faults, control: Control(served) }, router)
+    }
+
+    fn on(self, handle: Handle) -> Registry {
+        let Self { content, faults, control } = self;
+        Registry { content, faults, control, handle }
+    }
 }

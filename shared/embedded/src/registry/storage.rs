@@ -1,6 +1,6 @@
 //! Where blobs' bytes are: in memory, or in a directory by content. Knows neither repositories nor HTTP.
 //!
-//! Every call may block on a disk; the registry makes them on threads that may.
+//! A call may block on a disk; the registry then makes it on a thread that may.
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +17,11 @@ use super::Digest;
 
 /// Holds blobs by digest.
 pub trait Storage: fmt::Debug + Send + Sync + 'static {
+    /// Whether calls can block, and so are made on threads of their own. Where they can't, nothing leaves the thread
+    /// that serves: what happens in which order is then the same each time.
+    fn blocks(&self) -> bool {
+        true
+    }
     /// Begins a blob whose digest is not known yet.
     ///
     /// # Errors
@@ -55,6 +60,10 @@ type Blobs = Arc<Mutex<BTreeMap<Digest, Bytes>>>;
 pub struct Memory(Blobs);
 
 impl Storage for Memory {
+    fn blocks(&self) -> bool {
+        false
+    }
+
     fn begin(&self) -> io::Result<Box<dyn Draft>> {
         Ok(Box::new(MemoryDraft { bytes: Vec::new(), blobs: self.0.clone() }))
     }

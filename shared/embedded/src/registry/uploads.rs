@@ -109,6 +109,7 @@ impl Uploads {
 /// One upload. Writers take turns, so that what one is told of it holds still; a writer that was overtaken is told so:
 /// bytes are only ever added at its end.
 pub(crate) struct Upload {
+    storage: Arc<dyn Storage>,
     turn: Arc<tokio::sync::Mutex<()>>,
     received: AtomicU64,
     bytes_max: u64,
@@ -145,9 +146,10 @@ impl From<Refusal> for NotTaken {
 
 impl Upload {
     async fn begin(storage: Arc<dyn Storage>, bytes_max: u64) -> Result<Self, Refusal> {
-        let draft = blocking(move || storage.begin()).await?;
+        let begun = storage.clone();
+        let draft = blocking(&storage, move || begun.begin()).await?;
         let growing = Mutex::new(Some(Growing { draft, hasher: Sha256::new() }));
-        Ok(Self { turn: Arc::default(), received: AtomicU64::new(0), bytes_max, growing })
+        Ok(Self { storage, turn: Arc::default(), received: AtomicU64::new(0), bytes_max, growing })
     }
 
     /// How many bytes it holds.
@@ -203,7 +205,7 @@ impl Upload {
             return Err(Refusal::too_large(format!("blobs may have {} bytes", self.bytes_max)).into());
         }
         let upload = self.clone();
-        let taken = blocking(move || {
+        let taken = blocking(&self.storage, move || {
             let mut growing = upload.growing.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(growing) = growing.as_mut().filter(|_| upload.received() == offset) else {
                 return Ok(false);
@@ -220,7 +222,7 @@ impl Upload {
     /// Ends it: the bytes are kept if they have this digest, and forgotten if not.
     pub(crate) async fn finish(self: &Arc<Self>, digest: &Digest) -> Result<(), Refusal> {
         let (upload, digest) = (self.clone(), digest.clone());
-        let found = blocking(move || {
+        let found = blocking(&self.storage, move || {
             let growing = upload.growing.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(Growing { draft, hasher }) = growing else { return Ok(None) };
             let found = Digest::finish(hasher);
@@ -242,7 +244,16 @@ impl Upload {
 
 /// Runs what may block on a disk where it may.
 pub(crate) async fn blocking<T: Send + 'static>(
+    storage: &Arc<dyn Storage>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    spawn_blocking(work).await.map_err(io::Error::other).flatten().map_err(|error| Refusal::storage(&error))
+    where_it_may(storage.blocks(), work).await.map_err(|error| Refusal::storage(&error))
+}
+
+/// Here, or on a thread that may block.
+pub(crate) async fn where_it_may<T: Send + 'static>(
+    blocks: bool,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    if blocks { spawn_blocking(work).await.map_err(io::Error::other).flatten() } else { work() }
 }
