@@ -1,5 +1,6 @@
 //! `flatbus run mirror` as its unit runs it: a process of its own, with the shipped example's routing keys, told where
 //! everything is.
+#![allow(dead_code, reason = "each test binary that includes this file uses its part of it")]
 
 use std::{
     fs,
@@ -48,11 +49,22 @@ impl Mirror {
 
     /// Starts it and waits until it consumes.
     pub fn start(&mut self) {
+        self.spawn(None);
+        self.until_consuming();
+    }
+
+    /// Starts it and waits for nothing. `manager` is the socket of a service manager, where it is to have one.
+    pub fn spawn(&mut self, manager: Option<&Path>) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("mirror.log")).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_flatbus"), "--config"]).arg(&self.config);
         command.args(["run", "mirror"]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.child = Some(alone(&mut command).spawn().unwrap());
+        alone(&mut command).envs(manager.map(|socket| ("NOTIFY_SOCKET", socket)));
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until it consumes.
+    pub fn until_consuming(&self) {
         until_consuming("the mirror", self.port, || self.log());
     }
 
@@ -63,11 +75,23 @@ impl Mirror {
         assert_eq!(child.wait().unwrap().signal(), Some(9), "it ran until it was killed\n{}", self.log());
     }
 
+    /// Ends it as a power cut does, also where it may have ended by itself; tells how it ended.
+    pub fn end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap()
+    }
+
+    /// Tells it to stop, as the service manager does.
+    pub fn tell_to_stop(&self) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
     /// Ends it as the service manager does.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.tell_to_stop();
         let mut child = self.child.take().unwrap();
-        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-        assert!(told.success());
         until("the mirror ends", STOP_TIMEOUT, || self.log(), || child.try_wait().unwrap())
     }
 
@@ -82,6 +106,11 @@ impl Mirror {
         said
     }
 
+    /// What it answers on its monitoring port; `None` while it doesn't.
+    pub fn answer(&self, path: &str) -> Option<Value> {
+        get(&format!("127.0.0.1:{}", self.port), path)
+    }
+
     /// `flatbus status`
     pub fn status(&self) -> Value {
         serde_json::from_str(&self.ask(&["status", "mirror", "--json"])).unwrap()
@@ -89,7 +118,7 @@ impl Mirror {
 
     /// Announcements that the broker has confirmed to this process.
     pub fn announced(&self) -> u64 {
-        get(&format!("127.0.0.1:{}", self.port), "/ready").unwrap()["published"].as_u64().unwrap()
+        self.answer("/ready").unwrap()["published"].as_u64().unwrap()
     }
 
     /// Waits until nothing is doubtful, no survey runs or is owed, no announcement waits, and nobody need look.
