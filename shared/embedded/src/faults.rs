@@ -222,9 +222,9 @@ impl Faults {
         self.lock().seen.clear();
     }
 
-    /// Puts the layer over a server.
+    /// Puts the layer over a server, before it has looked at where a request goes: a fault may send it elsewhere.
     pub(crate) fn over(self, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state(self, pass))
+        Router::new().fallback_service(router).layer(middleware::from_fn_with_state(self, pass))
     }
 
     fn note(&self, request: &Request, body: Bytes) -> Fault {

@@ -290,11 +290,15 @@ fn arriving(
 /// An answer as its asker sees it.
 fn returning(answer: Response, bodiless: bool, line: &CancellationToken) -> http::Response<Chunks> {
     let (mut parts, body) = answer.into_parts();
+    // A length is told of a body that does not come, too; but never that nothing doesn't come.
+    if let Some(size) = body.size_hint().exact().filter(|size| *size > 0 || !bodiless) {
+        parts.headers.entry(header::CONTENT_LENGTH).or_insert(size.into());
+    }
+    if parts.status == StatusCode::NO_CONTENT {
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     if bodiless || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return http::Response::from_parts(parts, stream::empty().boxed());
-    }
-    if let Some(size) = body.size_hint().exact() {
-        parts.headers.entry(header::CONTENT_LENGTH).or_insert(size.into());
     }
     let chunks = Framed::answer(body, &parts.headers, line);
     http::Response::from_parts(parts, chunks)
