@@ -47,7 +47,7 @@ impl Message {
 
     /// Says that this message can't be understood, and why.
     pub fn malformed(&self, reason: impl Into<String>) -> Malformed {
-        Malformed { topic: self.topic.clone(), id: self.id.clone(), reason: reason.into() }
+        Malformed::new(&self.topic, &self.id, &reason.into())
     }
 
     /// Environment and name, cut at whole words.
@@ -100,6 +100,11 @@ impl Severity {
     }
 }
 
+/// Most that is kept of a topic or id that can't be one, in characters: what AMQP can carry.
+const NAME_CHARS_MAX: usize = 255;
+/// Most that is kept of a reason, in characters: parsers quote what they read.
+const REASON_CHARS_MAX: usize = 512;
+
 /// Why a message can't be understood. It is parked with its body: looking again would not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{topic} ({id}): {reason}")]
@@ -110,6 +115,21 @@ pub struct Malformed {
     pub id: String,
     /// What is wrong, with the place in the body.
     pub reason: String,
+}
+
+impl Malformed {
+    /// Whatever the texts are, what is kept of them is short and on one line: it goes into logs and the ledger.
+    pub fn new(topic: &str, id: &str, reason: &str) -> Self {
+        Self {
+            topic: shown(topic, NAME_CHARS_MAX),
+            id: shown(id, NAME_CHARS_MAX),
+            reason: shown(reason, REASON_CHARS_MAX),
+        }
+    }
+}
+
+fn shown(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// What a message means to a consumer.

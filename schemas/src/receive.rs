@@ -120,8 +120,7 @@ impl Message {
                 Ok(Received { message, oddities })
             }
             Err(reason) => {
-                let topic = parts.routing_key.chars().take(SHORT_STRING_BYTES_MAX).collect();
-                Err(Refused { malformed: Malformed { topic, id, reason }, body: parts.body })
+                Err(Refused { malformed: Malformed::new(&parts.routing_key, &id, &reason), body: parts.body })
             }
         }
     }

@@ -36,20 +36,19 @@ impl Message {
     /// # Errors
     /// When the line is no such object, or the message would be refused on arrival. The bytes handed back are the line's.
     pub fn from_record(line: &[u8], limits: &Limits) -> Result<Received, Refused> {
-        let refuse = |topic: String, id: String, reason: String| Refused {
-            malformed: Malformed { topic, id, reason },
+        let refuse = |topic: &str, id: &str, reason: &str| Refused {
+            malformed: Malformed::new(topic, id, reason),
             body: line.to_vec(),
         };
         let line_bytes_max = limits.body_bytes_max + limits.header_bytes_max + LINE_BYTES_BESIDE;
         if line.len() > line_bytes_max {
             let reason = format!("the line has {} bytes, more than {line_bytes_max}", line.len());
-            return Err(refuse(String::new(), String::new(), reason));
+            return Err(refuse("", "", &reason));
         }
-        let LineIn { topic, id, headers, priority, body } = lenient::read(line).map_err(|reason| {
-            refuse(String::new(), String::new(), format!("not a recorded message: {reason}"))
-        })?;
+        let LineIn { topic, id, headers, priority, body } = lenient::read(line)
+            .map_err(|reason| refuse("", "", &format!("not a recorded message: {reason}")))?;
         if !body.get().starts_with('{') {
-            return Err(refuse(topic, id.unwrap_or_default(), "the body is not a JSON object".to_owned()));
+            return Err(refuse(&topic, &id.unwrap_or_default(), "the body is not a JSON object"));
         }
         let parts = Parts {
             routing_key: topic,

@@ -77,7 +77,7 @@ pub async fn inspect_manifest(
     };
     let mut seen = Seen::default();
     for blobs in &images {
-        seen.bytes += blobs.iter().map(|blob| blob.size).fold(0, u64::saturating_add);
+        seen.bytes = blobs.iter().map(|blob| blob.size).fold(seen.bytes, u64::saturating_add);
         let Some(config) = blobs.first() else {
             return Ok(Some(Verdict::Other("an image without a config".to_owned())));
         };
@@ -178,4 +178,29 @@ async fn blob(registry: &dyn Registry, repository: &Repository, wanted: &Descrip
         });
     }
     Ok(bytes.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use flatbus_oci::MemoryRegistry;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sizes_past_all_bounds_are_the_largest_size() {
+        let (registry, repository) = (MemoryRegistry::new("h"), "fedora/eog".parse().unwrap());
+        let config =
+            json!({"config": {"Labels": {REF_LABEL: "app/org.gnome.eog/x86_64/stable"}}}).to_string();
+        let size = config.len();
+        let config = registry.put_blob(&repository, config);
+        let manifest = |body: serde_json::Value| Manifest::new(body.to_string().into(), None, "h").unwrap();
+        let child = manifest(json!({"schemaVersion": 2, "config": {"digest": config, "size": size},
+            "layers": [{"digest": config, "size": u64::MAX / 2}]}));
+        registry.put_manifest(&repository, &child, &[]);
+        let named = json!({"digest": child.digest, "size": 1});
+        let root = manifest(json!({"schemaVersion": 2, "manifests": [named, named, named]}));
+        let verdict = inspect_manifest(&registry, &repository, &root).await.unwrap();
+        assert!(matches!(verdict, Some(Verdict::Flatpak(seen)) if seen.bytes == u64::MAX));
+    }
 }

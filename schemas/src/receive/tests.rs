@@ -170,3 +170,29 @@ fn every_limit_is_named_in_the_refusal_it_causes() {
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     assert!(refused(Parts { headers: headers(json!({"x": deep})), ..parts() }).contains("deeper than 128"));
 }
+
+#[test]
+fn what_is_told_of_a_refused_message_is_short_and_on_one_line() {
+    let long = "x\u{1b}[31m\n".repeat(100_000);
+    let told = |line: String| {
+        let refused = Message::from_record(line.as_bytes(), &Limits::default()).unwrap_err();
+        assert_eq!(refused.body, line.as_bytes());
+        refused.to_string()
+    };
+    let quoted = serde_json::to_string(&long).unwrap();
+    for text in [
+        told(format!(r#"{{"topic": {quoted}, "id": {quoted}, "body": []}}"#)),
+        told(format!(r#"{{"topic": {quoted}, "id": {quoted}, "body": {{}}}}"#)),
+        told(format!(r#"{{"topic": "a.b", "priority": {quoted}, "body": {{}}}}"#)),
+        told(r#"{"topic": "a\u007fb", "body": {}}"#.to_owned()),
+    ] {
+        assert!(text.len() < 2048 && !text.contains(char::is_control), "{} bytes: {text:.300}", text.len());
+    }
+    let line = format!(
+        r#"{{"topic": "buildsys.tag", "id": "x", "body": {{"name": "a", "version": "1", "release": "1", "build_id": {quoted}}}}}"#
+    );
+    let message = Message::from_record(line.as_bytes(), &Limits::default()).unwrap().message;
+    let text = <crate::FedoraEvent as crate::FromMessage>::from_message(&message).unwrap_err().to_string();
+    assert!(text.contains("build_id: invalid type: string"), "{text:.300}");
+    assert!(text.len() < 2048 && !text.contains(char::is_control), "{} bytes: {text:.300}", text.len());
+}

@@ -21,6 +21,9 @@ pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 /// Most manifests an index may name, and most blobs a manifest may.
 pub const CHILDREN_MAX: usize = 512;
 
+/// Most that is told of what a parser says, in characters: it quotes what it read.
+const SAID_CHARS_MAX: usize = 200;
+
 /// Something named by a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,13 +71,19 @@ impl Manifest {
     /// A manifest of these bytes. Where its type isn't known (`None`, or a generic one), it is found in the bytes.
     ///
     /// # Errors
-    /// When the bytes are no manifest.
+    /// When the bytes are no manifest, or of a type that is none of [`MANIFEST_TYPES`]: it couldn't be asked for by it, nor
+    /// sent under it.
     pub fn new(bytes: bytes::Bytes, media_type: Option<&str>, host: &str) -> Result<Self, Error> {
         let digest = Digest::of(&bytes);
         let told = media_type.map(|told| told.split(';').next().unwrap_or(told).trim());
         let media_type = match told.filter(|told| MANIFEST_TYPES.contains(told)) {
             Some(told) => told.to_owned(),
-            None => raw(&bytes, &digest, host)?.own_type().to_owned(),
+            None => {
+                let raw = raw(&bytes, &digest, host)?;
+                let own = MANIFEST_TYPES.into_iter().find(|known| *known == raw.own_type());
+                own.ok_or_else(|| invalid(&digest, host, "its media type is not one of manifests"))?
+                    .to_owned()
+            }
         };
         Ok(Self { bytes, media_type, digest })
     }
@@ -84,8 +93,7 @@ impl Manifest {
     /// # Errors
     /// When it is not valid, names too much, or is of Docker's first schema.
     pub fn named(&self, host: &str) -> Result<Named, Error> {
-        let invalid =
-            |why: &str| Error::Manifest { host: host.into(), what: self.digest.to_string(), why: why.into() };
+        let invalid = |why| invalid(&self.digest, host, why);
         let raw = raw(&self.bytes, &self.digest, host)?;
         if raw.schema_version != 2 {
             let why = format!("its schema version is {}", raw.schema_version);
@@ -123,11 +131,12 @@ impl Raw {
 }
 
 fn raw(bytes: &[u8], digest: &Digest, host: &str) -> Result<Raw, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Error::Manifest {
-        host: host.into(),
-        what: digest.to_string(),
-        why: error.to_string(),
-    })
+    serde_json::from_slice(bytes).map_err(|error| invalid(digest, host, &error.to_string()))
+}
+
+fn invalid(digest: &Digest, host: &str, why: &str) -> Error {
+    let why = why.chars().take(SAID_CHARS_MAX).collect();
+    Error::Manifest { host: host.into(), what: digest.to_string(), why }
 }
 
 #[cfg(test)]
@@ -164,6 +173,8 @@ mod tests {
             ),
             (None, r#"{"schemaVersion":2}"#.to_owned()),
             (None, r#"{"schemaVersion":1,"manifests":[]}"#.to_owned()),
+            (None, format!(r#"{{"schemaVersion":2,"mediaType":"text/plain","config":{d},"layers":[]}}"#)),
+            (None, format!(r#"{{"schemaVersion":2,"mediaType":"a\\nb","config":{d},"layers":[]}}"#)),
             (None, "[]".to_owned()),
             (None, "not json".to_owned()),
             (None, "[".repeat(100_000)),
@@ -171,6 +182,18 @@ mod tests {
             (None, r#"{"schemaVersion":2,"manifests":[{"digest":"x","size":-1}]}"#.to_owned()),
         ] {
             assert!(named(media_type, &json).is_err(), "{}", &json[..json.len().min(100)]);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_a_few_words() {
+        let long = "x".repeat(1 << 20);
+        for json in [
+            format!(r#"{{"schemaVersion":"{long}"}}"#),
+            format!(r#"{{"schemaVersion":2,"mediaType":"{long}"}}"#),
+        ] {
+            let why = named(None, &json).unwrap_err().to_string();
+            assert!(why.len() < 1024, "{} bytes", why.len());
         }
     }
 

@@ -12,6 +12,8 @@ use toml::de::{DeTable, DeValue};
 
 /// Nesting of tables followed when a key's name is looked up.
 const KEY_DEPTH_MAX: usize = 32;
+/// Most that is shown of a key, in characters.
+const KEY_CHARS_MAX: usize = 200;
 
 /// What is wrong in a configuration file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +46,8 @@ impl ConfigError {
         let mut told = Self::at(text, file, error.span().unwrap_or(0..0), message.reason);
         if let Some(unknown) = message.unknown {
             // The span of an unknown key is at times that of its table.
-            if told.key.rsplit('.').next() != Some(&unknown) {
-                told.key = [told.key.as_str(), &unknown]
-                    .into_iter()
-                    .filter(|k| !k.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(".");
+            if message.names_key && told.key.rsplit('.').next() != Some(&unknown) {
+                told.key = shown([&*told.key, &unknown].into_iter().filter(|key| !key.is_empty()));
             }
             told.nearest = nearest(&unknown, &message.allowed);
         }
@@ -83,6 +81,8 @@ impl Remediable for ConfigError {
 struct Message {
     reason: String,
     unknown: Option<String>,
+    /// Whether what is unknown is a key, and may be shown, or a value.
+    names_key: bool,
     allowed: Vec<String>,
 }
 
@@ -99,13 +99,13 @@ impl Message {
             } else {
                 format!("unknown {noun}; allowed here: {}", allowed.join(", "))
             };
-            return Self { reason, unknown, allowed };
+            return Self { reason, unknown, names_key: noun == "key", allowed };
         }
         let reason = match said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
             Some(name) => format!("the key {name} is missing"),
             None => without_value(said.lines().collect::<Vec<_>>().join(" ").trim()),
         };
-        Self { reason, unknown: None, allowed: Vec::new() }
+        Self { reason, unknown: None, names_key: false, allowed: Vec::new() }
     }
 }
 
@@ -131,7 +131,13 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> String {
     let mut best: Option<(usize, Vec<String>)> = None;
     find_key(table, span, &mut Vec::new(), &mut best);
-    best.map(|(_, keys)| keys.join(".")).unwrap_or_default()
+    best.map(|(_, keys)| shown(keys.iter().map(String::as_str))).unwrap_or_default()
+}
+
+/// Dotted, short and on one line, whatever stands in quotes there.
+fn shown<'k>(keys: impl Iterator<Item = &'k str>) -> String {
+    let dotted = keys.collect::<Vec<_>>().join(".");
+    dotted.chars().take(KEY_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn find_key(

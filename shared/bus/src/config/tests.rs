@@ -282,3 +282,27 @@ fn another_crate_reads_its_own_section_from_the_same_text() {
     assert_eq!((error.line, error.column, error.key.as_str()), (2, 1, "consumer_config.sorce"));
     assert_eq!(error.nearest.as_deref(), Some("source"));
 }
+
+#[test]
+fn a_value_that_is_none_of_those_allowed_is_not_shown() {
+    #[derive(Debug, Deserialize)]
+    struct Own {
+        #[serde(rename = "writer")]
+        _writer: Writer,
+    }
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Writer {
+        Mirror,
+    }
+    let error = parse::<Own>("writer = 'hunter2'", Path::new(FILE)).unwrap_err();
+    assert_eq!(error.to_string(), format!("{FILE}:1:10: writer: unknown value; allowed here: mirror"));
+}
+
+#[test]
+fn a_key_of_any_length_and_letters_is_told_in_one_short_line() {
+    for key in ["x".repeat(100_000), "a\\n\\u001b[31m".to_owned()] {
+        let said = refusal(&format!("[qos]\n\"{key}\" = 1"));
+        assert!(said.len() < 1024 && !said.contains(char::is_control), "{said:.300}");
+    }
+}

@@ -432,16 +432,41 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((offset, size.trim().parse().ok()))
 }
 
-/// The target of `<…>; rel="next"`.
+/// The target of `<…>; rel="next"`. Targets may hold commas and semicolons, and titles anything.
 fn next_link(text: &str) -> Option<&str> {
-    text.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let next = parameters.split(';').any(|parameter| {
-            let parameter = parameter.trim().to_ascii_lowercase();
-            parameter == "rel=\"next\"" || parameter == "rel=next"
-        });
-        next.then_some(target)
-    })
+    let mut rest = text;
+    while let Some((_, link)) = rest.split_once('<') {
+        let (target, after) = link.split_once('>')?;
+        let (mut parameters, others) = split_unquoted(after, ',');
+        while !parameters.is_empty() {
+            let (parameter, more) = split_unquoted(parameters, ';');
+            if is_next(parameter) {
+                return Some(target);
+            }
+            parameters = more;
+        }
+        rest = others;
+    }
+    None
+}
+
+/// `rel=next`, `rel="next last"`
+fn is_next(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or_default();
+    let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+    name.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+}
+
+/// What stands before the first `sign` outside of quotes, and what comes after it.
+fn split_unquoted(text: &str, sign: char) -> (&str, &str) {
+    let (mut quoted, mut escaped) = (false, false);
+    let at = text.find(|letter| {
+        let plain = !escaped;
+        escaped = plain && quoted && letter == '\\';
+        quoted ^= plain && letter == '"';
+        plain && !quoted && letter == sign
+    });
+    at.map_or((text, ""), |at| (&text[..at], &text[at + sign.len_utf8()..]))
 }
 
 #[cfg(test)]
@@ -459,6 +484,12 @@ mod tests {
         );
         assert_eq!(next_link(r#"<a>; rel="prev", <b>; rel=next"#), Some("b"));
         assert_eq!(next_link("<a>"), None);
+        let commas =
+            r#"</x?last=1,2;rel=next>; rel="prev"; title="a, <b>; rel=next", </x?last=3,4> ; REL = next"#;
+        assert_eq!(next_link(commas), Some("/x?last=3,4"));
+        for nonsense in ["", "<", "<a", "a>; rel=next", "<a>; rel=", ", ,", "<a>; x=\"\\"] {
+            assert_eq!(next_link(nonsense), None, "{nonsense}");
+        }
     }
 
     #[test]
