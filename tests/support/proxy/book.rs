@@ -21,8 +21,12 @@ pub struct Silence {
     pub connection: u64,
     /// What it had to expect.
     pub fate: String,
+    /// When the first byte was withheld.
+    pub began: Instant,
     /// From the first byte withheld to the end of the connection.
     pub lasted: Duration,
+    /// The part of it in which the client heard nothing at all.
+    pub unheard: Duration,
     /// Whether it ended.
     pub over: bool,
 }
@@ -43,6 +47,7 @@ struct Entries {
 struct Entry {
     fate: String,
     began: Instant,
+    heard: Instant,
     ended: Option<Instant>,
 }
 
@@ -83,11 +88,16 @@ impl Book {
     pub(super) fn silences(&self) -> Vec<Silence> {
         let now = SystemClock.monotonic();
         let entries = self.entries();
-        let silence = |(&connection, entry): (&u64, &Entry)| Silence {
-            connection,
-            fate: entry.fate.clone(),
-            lasted: entry.ended.unwrap_or(now).saturating_duration_since(entry.began),
-            over: entry.ended.is_some(),
+        let silence = |(&connection, entry): (&u64, &Entry)| {
+            let ended = entry.ended.unwrap_or(now);
+            Silence {
+                connection,
+                fate: entry.fate.clone(),
+                began: entry.began,
+                lasted: ended.saturating_duration_since(entry.began),
+                unheard: ended.saturating_duration_since(entry.heard),
+                over: entry.ended.is_some(),
+            }
         };
         entries.silences.iter().map(silence).collect()
     }
@@ -120,7 +130,15 @@ impl Page {
     pub(super) fn withholds_from_now(&self) {
         let fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let began = SystemClock.monotonic();
-        self.book.entries().silences.entry(self.number).or_insert(Entry { fate, began, ended: None });
+        let entry = Entry { fate, began, heard: began, ended: None };
+        self.book.entries().silences.entry(self.number).or_insert(entry);
+    }
+
+    /// The client got something all the same, the other way being open.
+    pub(super) fn client_hears(&self) {
+        if let Some(entry) = self.book.entries().silences.get_mut(&self.number) {
+            entry.heard = SystemClock.monotonic();
+        }
     }
 
     pub(super) fn withholds(&self) -> bool {

@@ -7,9 +7,9 @@ use flatbus_base::Random;
 /// A fault by bytes strikes within this many: a small image and its requests are about as long.
 const BYTES_MAX_LOG2: u64 = 17;
 /// A fault by time strikes within this.
-const STRIKE_MAX_MS: u64 = 1_500;
+const STRIKE_MAX_MS: u64 = 1_000;
 const DELAY_MAX_MS: u64 = 120;
-const REFUSE_MAX_MS: u64 = 1_200;
+const REFUSE_MAX_MS: u64 = 800;
 
 /// What becomes of a connection, or of one way of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,11 @@ pub enum Fault {
     Stall,
     /// All that comes this way is taken, and nothing passed on.
     Swallow,
+}
+
+impl Fault {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Cut, Self::Reset, Self::HalfClose, Self::Stall, Self::Swallow];
 }
 
 /// When it does.

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use self::book::{Book, Page};
+#[allow(unused_imports, reason = "as above")]
 pub use self::{
     book::Silence,
     fate::{Course, Fate, Fault, Plan, When},

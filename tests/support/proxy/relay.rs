@@ -194,6 +194,9 @@ impl<'a> Pump<'a> {
         let written = self.to.try_write(piece)?;
         self.held.advance(written);
         self.passed += written as u64;
+        if self.way == Way::ToClient {
+            self.page.client_hears();
+        }
         Ok(written)
     }
 
