@@ -23,6 +23,7 @@ fn may_import(package: &str) -> Option<&'static [&'static str]> {
         "runtime" => &["base", "bus", "http", "ledger", "schemas", "telemetry"],
         "embedded" => &["base", "bus", "http", "oci", "schemas", "upstream"],
         "mirror" => &["base", "http", "oci", "runtime", "schemas", "telemetry", "upstream"],
+        "fuzz" => &["bus", "http", "mirror", "oci", "runtime", "schemas", "upstream"],
         _ => return None,
     })
 }

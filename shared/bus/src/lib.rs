@@ -11,6 +11,8 @@ mod memory;
 mod publisher;
 mod source;
 
+#[cfg(feature = "fuzzing")]
+pub use amqp::fuzzing;
 pub use amqp::{AmqpPublisher, AmqpSource};
 pub use broker_request::broker_request;
 pub use config::{Config, ConfigError};

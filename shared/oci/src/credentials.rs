@@ -78,7 +78,7 @@ impl AuthFile {
     }
 
     /// Parses the file's text. What is wrong is told by place, never by content.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let raw: Raw = serde_json::from_str(text).map_err(|error| {
             format!("not a file of registry credentials (line {}, column {})", error.line(), error.column())
         })?;

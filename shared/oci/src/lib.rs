@@ -22,4 +22,6 @@ pub use error::Error;
 pub use memory::MemoryRegistry;
 pub use name::{Digest, ImageRef, NameError, Reference, Repository, Tag};
 pub use registry::*;
+#[cfg(feature = "fuzzing")]
+pub use remote::fuzzing;
 pub use remote::{HttpRegistry, RemoteSettings};

@@ -9,6 +9,8 @@ mod api;
 mod listing;
 mod parse;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use api::fuzzing;
 pub use api::{BodhiApi, BodhiLimits};
 pub(crate) use api::{check_alias, check_names, newest_first};
 

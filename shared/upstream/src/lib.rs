@@ -5,6 +5,8 @@
 pub mod bodhi;
 mod error;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod koji;
 pub mod memory;
 pub mod quay;

@@ -4,6 +4,8 @@
 //! publishing connection sends, acknowledgements too.
 
 mod connect;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod publisher;
 mod source;
 mod tls;

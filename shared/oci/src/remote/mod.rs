@@ -6,6 +6,8 @@
 mod answer;
 mod auth;
 mod challenge;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod upload;
 
 use std::sync::Arc;

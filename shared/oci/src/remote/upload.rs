@@ -248,7 +248,7 @@ impl HttpRegistry {
 }
 
 /// `0-9` as the number of bytes held: 10.
-fn range_end(text: &str) -> Option<u64> {
+pub(super) fn range_end(text: &str) -> Option<u64> {
     let (_, last) = text.trim().trim_start_matches("bytes=").split_once('-')?;
     last.trim().parse::<u64>().ok()?.checked_add(1)
 }

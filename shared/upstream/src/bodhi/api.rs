@@ -340,5 +340,7 @@ fn bad(what: &str, problem: &str) -> Error {
     Error::BadQuestion { what: clip(what), problem: problem.to_owned() }
 }
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
