@@ -11,6 +11,9 @@ mod memory;
 mod publisher;
 mod source;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+
 #[cfg(feature = "fuzzing")]
 pub use amqp::fuzzing;
 pub use amqp::{AmqpPublisher, AmqpSource};

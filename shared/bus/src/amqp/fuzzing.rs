@@ -8,11 +8,7 @@ use crate::{Undecodable, decode};
 
 /// What becomes of a delivery whose content is its properties, as they stand in a content header, and after them its
 /// body. `None` where it begins with no properties, so that the connection would end.
-pub fn delivery(
-    routing_key: &str,
-    content: &[u8],
-    limits: &Limits,
-) -> Option<Result<Message, Undecodable>> {
+pub fn delivery(routing_key: &str, content: &[u8], limits: &Limits) -> Option<Result<Message, Undecodable>> {
     let routing_key = ShortString::try_new(routing_key).ok()?;
     let (body, properties) = basic::parse_properties(content).ok()?;
     let mut delivery = Delivery::mock(1, ShortString::default(), routing_key, false, body.to_vec());

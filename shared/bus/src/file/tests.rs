@@ -3,6 +3,36 @@ use std::io::Write as _;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::conformance::{self, Expect, Item, Place};
+
+struct Recording(NamedTempFile);
+
+#[async_trait]
+impl Place for Recording {
+    async fn source(&mut self, after: Option<&Cursor>) -> Box<dyn Source> {
+        Box::new(open(&self.0, after.map(|after| after.position.as_str())).await)
+    }
+
+    async fn put(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Message(id) => writeln!(self.0, "{}", line(id)).unwrap(),
+                Item::Bytes(bytes) => self.0.write_all(&[bytes, &b"\n"[..]].concat()).unwrap(),
+            }
+        }
+    }
+
+    async fn cut(&mut self) {
+        unreachable!("a file has no connection");
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_the_conformance_suite() {
+    let expect =
+        Expect { tells_redelivered: false, connection: false, window: None, ends: true, cursors: true };
+    conformance::all(async || Recording(NamedTempFile::new().unwrap()), expect).await;
+}
 
 fn recording(lines: &[&str]) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();

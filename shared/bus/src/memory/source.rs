@@ -54,12 +54,18 @@ impl Source for MemorySource {
         }
     }
 
+    fn window(&self) -> usize {
+        self.bus.lock().prefetch_count
+    }
+
     async fn ack(&mut self, through: Receipt) {
         self.change(|queue, id| queue.ack(id, through));
     }
 
     async fn pause(&mut self) {
-        self.change(super::Queue::pause);
+        if !self.closed {
+            self.change(super::Queue::pause);
+        }
     }
 
     async fn resume(&mut self) {

@@ -2,7 +2,10 @@ use flatbus_schemas::{Announcement, Severity};
 use serde_json::{Map, json};
 
 use super::*;
-use crate::{Delivery, PublishError, Publisher as _, Source as _, SourceEvent};
+use crate::{
+    Cursor, Delivery, PublishError, Publisher as _, Source, SourceEvent,
+    conformance::{self, Expect, Item, Place},
+};
 
 const QUEUE: &str = "mirror";
 
@@ -53,6 +56,52 @@ fn id(delivery: &Delivery) -> &str {
 fn silent(source: &mut MemorySource) -> bool {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     std::pin::pin!(source.next()).poll(&mut context).is_pending()
+}
+
+struct Held(MemoryBus);
+
+#[async_trait::async_trait]
+impl Place for Held {
+    async fn source(&mut self, _: Option<&Cursor>) -> Box<dyn Source> {
+        Box::new(self.0.source(QUEUE))
+    }
+
+    async fn put(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Message(id) => self.0.publish(message(id)),
+                Item::Bytes(body) => self.0.publish_undecodable(&Undecodable {
+                    body: body.clone(),
+                    reason: "no message".into(),
+                    ..Undecodable::default()
+                }),
+            }
+        }
+    }
+
+    async fn cut(&mut self) {
+        self.0.disconnect("cut");
+        self.0.connect(false);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_keeps_the_conformance_suite() {
+    const WINDOW: NonZeroUsize = NonZeroUsize::new(7).unwrap();
+    let expect = Expect {
+        tells_redelivered: true,
+        connection: true,
+        window: Some(WINDOW.get()),
+        ends: false,
+        cursors: false,
+    };
+    let queue = async || {
+        let bus = MemoryBus::new();
+        bus.set_prefetch_count(WINDOW);
+        bus.declare(QUEUE, &["#"]);
+        Held(bus)
+    };
+    conformance::all(queue, expect).await;
 }
 
 #[tokio::test]
