@@ -30,6 +30,11 @@ pub enum PublishError {
     /// No connection, or it was lost before the confirm.
     #[error("the broker is not reachable: {0}")]
     Unreachable(String),
+    /// The broker takes messages of nobody; it will say when it does again.
+    #[error(
+        "the broker takes no messages at the moment: it is short of memory or disk space (connection blocked)"
+    )]
+    Blocked,
     /// The broker said no to this message.
     #[error("the broker refused {topic}: {reason}")]
     Refused {
@@ -43,7 +48,7 @@ pub enum PublishError {
 impl Remediable for PublishError {
     fn remedy(&self) -> Remedy {
         match self {
-            Self::Unreachable(_) | Self::Refused { .. } => Remedy::Retry,
+            Self::Unreachable(_) | Self::Blocked | Self::Refused { .. } => Remedy::Retry,
         }
     }
 }

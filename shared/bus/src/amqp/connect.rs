@@ -59,6 +59,12 @@ impl Link {
         self.connection.status().connected()
     }
 
+    /// Whether the broker takes no messages on it: it is short of memory or of disk space, and says so only to who
+    /// publishes.
+    pub fn blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
     /// Says good-bye, so that the broker's log shows no abrupt end.
     pub async fn close(self) {
         let ok = ShortString::try_new("closing").unwrap_or_default();

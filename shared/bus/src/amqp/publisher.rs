@@ -13,7 +13,7 @@ use lapin::{
 };
 use tokio::{
     sync::{Mutex, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -30,6 +30,9 @@ const FRAME_BYTES_MAX: u32 = 16 << 10;
 const UNCONFIRMED_MAX: usize = 64;
 /// Time for a confirm: RabbitMQ gives it once the message is on disk.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the broker blocks us while we wait for a confirm.
+const BLOCKED_LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Publishes to the configured exchange, under the configured prefix. Calls may overlap: they share one channel.
 pub struct AmqpPublisher {
@@ -97,7 +100,12 @@ impl AmqpPublisher {
         Ok(Live { channel, link })
     }
 
+    /// Fails at once where the broker blocks us. A message that was on its way then is sent when it no longer does, and
+    /// once more by its outbox: at least once.
     async fn send(&self, live: &Live, message: &Message) -> Result<(), PublishError> {
+        if live.link.blocked() {
+            return Err(PublishError::Blocked);
+        }
         let refused = |reason: String| PublishError::Refused { topic: message.topic.clone(), reason };
         let short = |name: &str| ShortString::try_new(name).map_err(|error| refused(error.to_string()));
         let properties = wire::properties(message).map_err(|error| refused(error.to_string()))?;
@@ -108,7 +116,12 @@ impl AmqpPublisher {
             &message.body,
             properties,
         );
-        let confirmed = timeout(CONFIRM_TIMEOUT, async { publishing.await?.await }).await;
+        let confirmed = timeout(CONFIRM_TIMEOUT, async { publishing.await?.await });
+        let confirmed = tokio::select! {
+            biased;
+            confirmed = confirmed => confirmed,
+            () = blocked(&live.link) => return Err(PublishError::Blocked),
+        };
         match confirmed {
             Ok(Ok(Confirmation::Ack(_))) => Ok(()),
             Ok(Ok(Confirmation::Nack(_))) => Err(refused("the broker could not keep it".into())),
@@ -127,6 +140,13 @@ impl AmqpPublisher {
         if live.as_ref().is_some_and(|live| Arc::ptr_eq(live, failed)) {
             *live = None;
         }
+    }
+}
+
+/// Until the broker blocks the connection; for ever where it does not.
+async fn blocked(link: &Link) {
+    while !link.blocked() {
+        sleep(BLOCKED_LOOK_EVERY).await;
     }
 }
 

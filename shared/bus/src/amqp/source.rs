@@ -24,8 +24,11 @@ use super::{
 };
 use crate::{Config, Delivery, Receipt, Source, SourceError, SourceEvent, decode};
 
-/// Longest wait between two attempts.
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Longest wait between two attempts, unless the configuration begins with a longer one: with the time-outs of an attempt,
+/// what keeps a broker that is well again from being consumed.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Attempts that fail for the same reason before that is told once more: a line a minute in the log, not twenty.
+const ATTEMPTS_UNTOLD_MAX: u32 = 20;
 /// Time for an acknowledgement to be written; what takes longer is a lost connection.
 const ACK_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -38,6 +41,8 @@ pub struct AmqpSource {
     topology: Topology,
     /// Attempts that failed since the last connection.
     failures: u32,
+    /// The reason told last, and how many attempts failed for it since.
+    told: Option<(String, u32)>,
     session: u64,
     state: State,
 }
@@ -59,6 +64,8 @@ struct Session {
     link: Link,
     /// Which queue is looked at first, so that a busy one starves no other.
     first: usize,
+    /// What was acknowledged last: the broker closes a channel that says so twice.
+    acked: u64,
 }
 
 impl AmqpSource {
@@ -84,11 +91,41 @@ impl AmqpSource {
             limits,
             topology,
             failures: 0,
+            told: None,
             session: 0,
             state: State::Paused,
         };
         source.state = source.connecting();
         Ok(source)
+    }
+
+    /// One change of state, and what there is to tell of it. Cancel safe: what is waited for is kept in the state.
+    async fn step(&mut self) -> Option<SourceEvent> {
+        match &mut self.state {
+            State::Waiting(wait) => {
+                wait.await;
+                self.state = self.connecting();
+                None
+            }
+            State::Connecting(attempt) => {
+                let (topology, outcome) = attempt.await;
+                self.topology = topology;
+                match outcome {
+                    Ok(session) => Some(self.connected(session)),
+                    Err(trouble) => self.disconnected(&trouble),
+                }
+            }
+            State::Consuming(session) => match session.next(&self.topology).await {
+                Ok(delivery) => Some(SourceEvent::Delivery(self.delivery(delivery))),
+                Err(trouble) => self.disconnected(&trouble),
+            },
+            State::Lost(_) => match std::mem::replace(&mut self.state, State::Paused) {
+                State::Lost(trouble) => self.disconnected(&trouble),
+                _ => None,
+            },
+            State::Paused => std::future::pending().await,
+            State::Closed => Some(SourceEvent::Ended),
+        }
     }
 
     fn connecting(&self) -> State {
@@ -101,20 +138,32 @@ impl AmqpSource {
 
     /// The wait before the next attempt, doubled with each failure and spread so that many don't return together.
     fn waiting(&mut self) -> State {
-        let wait =
-            self.config.broker.retry_delay.saturating_mul(1 << self.failures.min(10)).min(RETRY_WAIT_MAX);
+        let first = self.config.broker.retry_delay;
+        let wait = first.saturating_mul(1 << self.failures.min(10)).min(RETRY_WAIT_MAX.max(first));
         self.failures = self.failures.saturating_add(1);
         State::Waiting(Box::pin(sleep(self.random.jitter(wait))))
     }
 
-    fn disconnected(&mut self, trouble: &Trouble) -> SourceEvent {
+    /// What to tell, unless it was told of late.
+    fn disconnected(&mut self, trouble: &Trouble) -> Option<SourceEvent> {
         self.topology.gap |= trouble.loses_messages();
         self.state = self.waiting();
-        SourceEvent::Disconnected { reason: chain(trouble) }
+        let reason = chain(trouble);
+        match &mut self.told {
+            Some((told, untold)) if *told == reason && *untold < ATTEMPTS_UNTOLD_MAX => {
+                *untold += 1;
+                None
+            }
+            told => {
+                *told = Some((reason.clone(), 0));
+                Some(SourceEvent::Disconnected { reason })
+            }
+        }
     }
 
     fn connected(&mut self, session: Session) -> SourceEvent {
         self.failures = 0;
+        self.told = None;
         self.session += 1;
         self.state = State::Consuming(Box::new(session));
         SourceEvent::Connected { gap: std::mem::take(&mut self.topology.gap) }
@@ -138,7 +187,7 @@ impl AmqpSource {
 async fn attempt(config: &Config, app: &str, topology: &mut Topology) -> Result<Session, Trouble> {
     let link = Link::open(config, app, None).await?;
     let consuming = topology.set_up(&link).await?;
-    Ok(Session { consuming, link, first: 0 })
+    Ok(Session { consuming, link, first: 0, acked: 0 })
 }
 
 impl Session {
@@ -174,7 +223,11 @@ impl Session {
         Poll::Pending
     }
 
-    async fn ack(&self, tag: u64, topology: &Topology) -> Result<(), Trouble> {
+    async fn ack(&mut self, tag: u64, topology: &Topology) -> Result<(), Trouble> {
+        if tag <= self.acked {
+            return Ok(());
+        }
+        self.acked = tag;
         let acking = self.consuming.channel.basic_ack(tag, BasicAckOptions { multiple: true });
         match timeout(ACK_TIMEOUT, acking).await {
             Ok(acked) => acked.map_err(|error| topology.lost(&error)),
@@ -187,32 +240,8 @@ impl Session {
 impl Source for AmqpSource {
     async fn next(&mut self) -> SourceEvent {
         loop {
-            match &mut self.state {
-                State::Waiting(wait) => {
-                    wait.await;
-                    self.state = self.connecting();
-                }
-                State::Connecting(attempt) => {
-                    let (topology, outcome) = attempt.await;
-                    self.topology = topology;
-                    return match outcome {
-                        Ok(session) => self.connected(session),
-                        Err(trouble) => self.disconnected(&trouble),
-                    };
-                }
-                State::Consuming(session) => {
-                    return match session.next(&self.topology).await {
-                        Ok(delivery) => SourceEvent::Delivery(self.delivery(delivery)),
-                        Err(trouble) => self.disconnected(&trouble),
-                    };
-                }
-                State::Lost(_) => {
-                    if let State::Lost(trouble) = std::mem::replace(&mut self.state, State::Paused) {
-                        return self.disconnected(&trouble);
-                    }
-                }
-                State::Paused => std::future::pending().await,
-                State::Closed => return SourceEvent::Ended,
+            if let Some(event) = self.step().await {
+                return event;
             }
         }
     }
@@ -225,7 +254,7 @@ impl Source for AmqpSource {
         if through.session != self.session {
             return;
         }
-        if let State::Consuming(session) = &self.state
+        if let State::Consuming(session) = &mut self.state
             && let Err(trouble) = session.ack(through.tag, &self.topology).await
         {
             self.state = State::Lost(trouble);
@@ -240,6 +269,7 @@ impl Source for AmqpSource {
 
     async fn resume(&mut self) {
         if matches!(self.state, State::Paused) {
+            self.told = None; // Since then it was told that we are paused.
             self.state = self.connecting();
         }
     }

@@ -9,14 +9,17 @@ use super::error::nearest;
 
 const AMQP_PORT: u16 = 5672;
 const AMQPS_PORT: u16 = 5671;
-/// Seconds for the TCP connection where the URL says nothing (pika's `socket_timeout`).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Seconds for the TLS and for the AMQP handshake, each, where the URL says nothing (pika's `stack_timeout`).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// First wait after a failed connection where the URL says nothing: that of fedora-messaging's default URL.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Heartbeats asked for where the URL says nothing: without them a silent broker is never noticed.
-const HEARTBEAT_S: u16 = 60;
+/// Seconds for the TCP connection where the URL says nothing. Together with the longest wait between two attempts it stays
+/// well under the ten seconds within which a broker that is well again is to be consumed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Seconds for the TLS and for the AMQP handshake, each, where the URL says nothing: as above. (Pika's 15 are for all of
+/// them together.)
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// First wait after a failed connection where the URL says nothing.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Heartbeats asked for where the URL says nothing: without them a silent broker is never noticed. One goes out every half
+/// of it, and a host that is back after a power cut refuses it at once.
+const HEARTBEAT_S: u16 = 10;
 /// Longest wait that the URL may ask for.
 const WAIT_S_MAX: f64 = 3600.0;
 /// Parameters that mean something here.
