@@ -44,6 +44,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server goes on with a request whose asker is gone, as one does that notices late or not at all.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Most such requests at once; more end with their askers.
+const ORPHANS_MAX: usize = 1_000;
+
 /// A network. Clones are the same network.
 #[derive(Clone, Default)]
 pub struct Wire(Arc<Inner>);
@@ -268,7 +271,9 @@ impl Drop for Asked {
         if let Ok(runtime) = Runtime::try_current() {
             let mut orphans = lock(&self.wire.0.orphans);
             while orphans.try_join_next().is_some() {}
-            orphans.spawn_on(rest, &runtime);
+            if orphans.len() < ORPHANS_MAX {
+                orphans.spawn_on(rest, &runtime);
+            }
         }
     }
 }

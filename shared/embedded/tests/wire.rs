@@ -382,6 +382,58 @@ fn what_happens_within_a_copy_is_lived_through() {
 }
 
 #[test]
+fn what_vanishes_within_a_copy_leaves_nothing_tagged() {
+    let vanish: [fn(&World) -> Box<dyn FnMut() + Send>; 3] = [
+        |world| {
+            let (content, digest) =
+                (world.candidate.content.clone(), world.image.manifests[1].digest.to_string());
+            Box::new(move || drop(content.remove_manifest("eog", &digest.parse().unwrap())))
+        },
+        |world| {
+            let (content, digest) =
+                (world.candidate.content.clone(), Digest::of(&world.image.blobs[1]).to_string());
+            Box::new(move || drop(content.remove_blob("eog", &digest.parse().unwrap())))
+        },
+        |world| {
+            let wire = world.wire.clone();
+            Box::new(move || wire.set(CANDIDATE, Reach::Refused))
+        },
+    ];
+    for vanish in vanish {
+        paused(async {
+            let world = World::new(1);
+            let mut vanish = vanish(&world);
+            world.candidate.faults.set(move |_| {
+                vanish();
+                Fault::None
+            });
+            assert!(world.copy().await.is_err());
+            assert_eq!(world.public.content.tag("eog", "latest"), None);
+        });
+    }
+}
+
+#[test]
+fn a_server_that_is_gone_leaves_nothing_behind() {
+    paused(async {
+        let world = World::new(1);
+        let (held, wire) = (Arc::new(()), world.wire.clone());
+        let hold = (held.clone(), wire.clone(), world.http());
+        world.candidate.faults.set(move |_| {
+            let _held = &hold;
+            Fault::Stall
+        });
+        let http = world.http();
+        let asked = http.send(Request::get(world.blob_url()));
+        assert!(tokio::time::timeout(Duration::from_secs(1), asked).await.is_err());
+        drop(http);
+        drop(world);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(Arc::strong_count(&held), 1, "not even a request that its asker gave up");
+    });
+}
+
+#[test]
 fn a_mount_that_is_none_and_a_place_that_is_not_told() {
     paused(async {
         let world = World::new(1);
