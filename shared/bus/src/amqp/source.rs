@@ -138,8 +138,7 @@ impl AmqpSource {
 
     /// The wait before the next attempt, doubled with each failure and spread so that many don't return together.
     fn waiting(&mut self) -> State {
-        let first = self.config.broker.retry_delay;
-        let wait = first.saturating_mul(1 << self.failures.min(10)).min(RETRY_WAIT_MAX.max(first));
+        let wait = wait_after(self.failures, self.config.broker.retry_delay);
         self.failures = self.failures.saturating_add(1);
         State::Waiting(Box::pin(sleep(self.random.jitter(wait))))
     }
@@ -182,6 +181,10 @@ impl AmqpSource {
             session.link.close().await;
         }
     }
+}
+
+fn wait_after(failures: u32, first: Duration) -> Duration {
+    first.saturating_mul(1 << failures.min(10)).min(RETRY_WAIT_MAX.max(first))
 }
 
 async fn attempt(config: &Config, app: &str, topology: &mut Topology) -> Result<Session, Trouble> {
@@ -276,5 +279,49 @@ impl Source for AmqpSource {
 
     async fn close(&mut self) {
         self.hang_up(State::Closed).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROMISE: Duration = Duration::from_secs(10);
+
+    fn source() -> AmqpSource {
+        let text = "[queues.q]\ndurable = true\nauto_delete = false\nexclusive = false\narguments = {}\n\
+                    [[bindings]]\nqueue = 'q'\nexchange = 'amq.topic'\nrouting_keys = ['#']";
+        let config = Config::from_toml(text, "test.toml".as_ref()).unwrap().0;
+        AmqpSource::new(config, Random::from_seed(1), "test", Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn however_long_the_outage_the_next_answer_comes_within_the_promise() {
+        let broker = source().config.broker.clone();
+        let wait = (0..1000).map(|failures| wait_after(failures, broker.retry_delay)).max().unwrap();
+        for phase in [broker.connect_timeout, broker.handshake_timeout] {
+            assert!(wait + phase < PROMISE, "{wait:?}, then {phase:?} of silence");
+        }
+    }
+
+    #[test]
+    fn a_longer_first_wait_that_is_asked_for_is_kept_to() {
+        let first = Duration::from_secs(20);
+        assert_eq!((wait_after(0, first), wait_after(9, first)), (first, first));
+    }
+
+    #[tokio::test]
+    async fn a_reason_that_stays_the_same_is_told_again_only_after_a_while() {
+        let mut source = source();
+        let lost = |said: &str| Trouble::Lost { address: "broker:5672".into(), said: said.into() };
+        let mut told = |said: &str| source.disconnected(&lost(said)).is_some();
+        assert!(told("reset"));
+        assert!((0..ATTEMPTS_UNTOLD_MAX).all(|_| !told("reset")));
+        assert!(told("reset"));
+        assert!(told("refused"));
+        assert!(!told("refused"));
+        source.pause().await;
+        source.resume().await;
+        assert!(source.disconnected(&lost("refused")).is_some(), "meanwhile it was told that it pauses");
     }
 }

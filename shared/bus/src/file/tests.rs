@@ -22,7 +22,7 @@ impl Place for Recording {
         }
     }
 
-    async fn cut(&mut self) {
+    async fn cut(&mut self, _: u64) {
         unreachable!("a file has no connection");
     }
 }

@@ -79,7 +79,7 @@ impl Place for Held {
         }
     }
 
-    async fn cut(&mut self) {
+    async fn cut(&mut self, _: u64) {
         self.0.disconnect("cut");
         self.0.connect(false);
     }
