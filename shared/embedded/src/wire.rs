@@ -268,12 +268,13 @@ impl Drop for Asked {
         self.line.cancel();
         let gone = self.gone.clone();
         let rest = async move { drop(gone.run_until_cancelled(timeout(ORPHAN_TIMEOUT, work)).await) };
-        if let Ok(runtime) = Runtime::try_current() {
-            let mut orphans = lock(&self.wire.0.orphans);
-            while orphans.try_join_next().is_some() {}
-            if orphans.len() < ORPHANS_MAX {
-                orphans.spawn_on(rest, &runtime);
-            }
+        let Ok(runtime) = Runtime::try_current() else { return };
+        let mut orphans = lock(&self.wire.0.orphans);
+        while orphans.try_join_next().is_some() {}
+        if orphans.len() < ORPHANS_MAX {
+            orphans.spawn_on(rest, &runtime);
+        } else {
+            drop(orphans); // What ends with the rest may be an asker too.
         }
     }
 }

@@ -126,6 +126,9 @@ fn latest() -> Tag {
     "latest".parse().unwrap()
 }
 
+/// What happens to a world, made from it.
+type Event = fn(&World) -> Box<dyn FnMut() + Send>;
+
 /// A fault for the first so many requests of a kind.
 fn first(
     times: u32,
@@ -347,7 +350,6 @@ fn what_happens_within_a_copy_is_lived_through() {
         password: Secret::new("secret"),
         lifetime: Duration::from_secs(60),
     };
-    type Event = fn(&World) -> Box<dyn FnMut() + Send>;
     let events: [(&str, Event); 2] = [
         ("tokens expire", |world| {
             let control = world.public.control();
@@ -383,16 +385,16 @@ fn what_happens_within_a_copy_is_lived_through() {
 
 #[test]
 fn what_vanishes_within_a_copy_leaves_nothing_tagged() {
-    let vanish: [fn(&World) -> Box<dyn FnMut() + Send>; 3] = [
+    let vanish: [Event; 3] = [
         |world| {
-            let (content, digest) =
-                (world.candidate.content.clone(), world.image.manifests[1].digest.to_string());
-            Box::new(move || drop(content.remove_manifest("eog", &digest.parse().unwrap())))
+            let content = world.candidate.content.clone();
+            let digest = world.image.manifests[1].digest.to_string().parse().unwrap();
+            Box::new(move || _ = content.remove_manifest("eog", &digest))
         },
         |world| {
-            let (content, digest) =
-                (world.candidate.content.clone(), Digest::of(&world.image.blobs[1]).to_string());
-            Box::new(move || drop(content.remove_blob("eog", &digest.parse().unwrap())))
+            let content = world.candidate.content.clone();
+            let digest = Digest::of(&world.image.blobs[1]).to_string().parse().unwrap();
+            Box::new(move || _ = content.remove_blob("eog", &digest))
         },
         |world| {
             let wire = world.wire.clone();
