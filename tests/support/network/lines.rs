@@ -69,14 +69,14 @@ impl Lines {
     }
 
     /// What the seed has in store for this round begins.
-    pub fn follow(&self, seed: u64, round: u32) {
+    pub fn follow(&self, seed: u64, round: u64) {
         for proxy in self.all() {
             proxy.follow(Plan::of(seed, proxy.name(), round));
         }
     }
 
     /// What this round has in store, for people.
-    pub fn told(&self, seed: u64, round: u32) -> String {
+    pub fn told(&self, seed: u64, round: u64) -> String {
         let told = |proxy: &&Proxy| format!("{}: {}", proxy.name(), Plan::of(seed, proxy.name(), round));
         self.all().iter().map(told).collect::<Vec<_>>().join("; ")
     }

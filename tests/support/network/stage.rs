@@ -23,6 +23,7 @@ use crate::{
 };
 
 const VHOST: &str = "test0";
+const FLATPAK_UPDATE: &str = "FEDORA-FLATPAK-";
 const PROBE: &str = "org.fedoraproject.prod.flatbus.probe.mirror";
 /// Longest from calm to nothing left to do: a connection that stalled unseen is found by the one that needs it next and
 /// is given up with its settle, some of them in a row; a broker that was away is asked again after half a minute.
@@ -41,7 +42,7 @@ pub struct Stage {
     pub public: DockerRegistry,
     rabbit: Rabbit,
     dir: TempDir,
-    /// What was published, to be published again.
+    /// What was published of Flatpaks' updates, to be published again.
     said: Vec<String>,
 }
 
@@ -69,11 +70,11 @@ impl Stage {
     }
 
     /// Plays the real history so far, in percent of its messages.
-    pub fn play_to(&mut self, percent: usize) {
+    pub fn play_to(&mut self, percent: u64) {
         let Self { world, publisher, said, .. } = self;
-        world.play_to(percent, |line| {
+        world.play_to(usize::try_from(percent).unwrap(), |line| {
             publisher.publish(line);
-            said.push(line.to_owned());
+            said.extend(line.contains(FLATPAK_UPDATE).then(|| line.to_owned()));
         });
     }
 
@@ -83,7 +84,7 @@ impl Stage {
         self.world.play_encore(|line| publisher.publish(line));
     }
 
-    /// Some of what was published, once more: duplicates are harmless, and keep the unit busy.
+    /// Some of what was published of Flatpaks, once more: harmless, and work for every line but that to the candidates.
     pub fn repeat(&mut self, random: &Random, times: usize) {
         for _ in 0..times {
             let at = usize::try_from(random.below(self.said.len() as u64)).unwrap();

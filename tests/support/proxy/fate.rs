@@ -70,9 +70,9 @@ pub struct Plan {
 
 impl Plan {
     /// The same seed, name and round give the same plan.
-    pub fn of(seed: u64, name: &str, round: u32) -> Self {
+    pub fn of(seed: u64, name: &str, round: u64) -> Self {
         let name = name.bytes().fold(0, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        let seed = mixed(seed, mixed(name, round.into()));
+        let seed = mixed(seed, mixed(name, round));
         let random = Random::from_seed(seed);
         let faults_percent = [0, 20, 40, 60, 80][index(&random, 5)];
         let refuses = random.below(8) == 0;
