@@ -22,8 +22,10 @@ use tempfile::TempDir;
 const SCRIPT_DIRS: [&str; 2] = ["/usr/lib/rabbitmq/bin", "/usr/lib/rabbitmq/lib/rabbitmq_server/sbin"];
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(50);
+/// Times it is looked whether a node that was told to stop has.
+const STOP_POLLS_MAX: u32 = 600;
 /// Virtual hosts where `guest` may do everything, one for each test that shares the node: `test0`, `test1`, …
-pub const SCRATCH_VHOSTS: usize = 20;
+pub const SCRATCH_VHOSTS: usize = 21;
 /// The user that the client certificate names. On [`PUBLIC_VHOST`] it may use queues with a UUID for a name, on
 /// [`PRIVATE_VHOST`] the queues that begin with its name, and make none: as on Fedora's broker.
 pub const USER: &str = "flatbus-mirror";
@@ -99,6 +101,20 @@ impl Rabbit {
         }
     }
 
+    /// Ends the node in good order: it takes leave of its clients.
+    pub fn stop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            self.ctl(&["stop"]);
+            for _ in 0..STOP_POLLS_MAX {
+                if node.try_wait().is_ok_and(|ended| ended.is_some()) {
+                    break;
+                }
+                sleep(POLL);
+            }
+            end(node);
+        }
+    }
+
     /// Starts the node again, on what it had on disk.
     pub fn start_node(&mut self) {
         let log = fs::File::create(self.dir.path().join("console.log")).expect("a log file");
@@ -122,6 +138,17 @@ impl Rabbit {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "rabbitmqctl {arguments:?}: {text}{errors}");
         text
+    }
+
+    /// Messages of a queue that are nobody's, and those that are delivered and not acknowledged. Takes seconds.
+    pub fn messages(&self, vhost: &str, queue: &str) -> (u64, u64) {
+        let columns = ["name", "messages_ready", "messages_unacknowledged"];
+        let listing = self.ctl(&[&["list_queues", "--quiet", "--vhost", vhost][..], &columns].concat());
+        let row = listing.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = row.into_iter().find(|row| row.first() == Some(&queue));
+        let row = row.unwrap_or_else(|| panic!("no queue {queue} in {vhost}:\n{listing}"));
+        let count = |column: usize| row[column].parse().expect("a number of messages");
+        (count(1), count(2))
     }
 
     fn wait_until_listening(&mut self) {
