@@ -15,15 +15,20 @@ use std::{
     panic::AssertUnwindSafe,
     path::Path,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
 
+use async_trait::async_trait;
 use flatbus_base::Random;
 use flatbus_bus::{
-    AmqpPublisher, AmqpSource, Config, Delivery, Outgoing, PublishError, Publisher as _, Source, SourceEvent,
-    broker_request,
+    AmqpPublisher, AmqpSource, Config, Cursor, Delivery, Outgoing, PublishError, Publisher as _, Source,
+    SourceEvent, broker_request,
+    conformance::{self, Expect, Item, Place},
 };
 use flatbus_schemas::{Announcement, Limits, Severity};
 use futures::{FutureExt as _, StreamExt as _};
@@ -43,6 +48,9 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long nothing must come for it to count as nothing.
 const QUIET: Duration = Duration::from_millis(400);
+
+/// Deliveries that the source of the suite may have unacknowledged.
+const WINDOW: usize = 8;
 
 type Fact = (&'static str, for<'r> fn(&'r Rabbit, String) -> Pin<Box<dyn Future<Output = ()> + 'r>>);
 
@@ -76,6 +84,7 @@ fn facts_of_a_broker_that_stays_whole() {
         many_announcements_at_once_are_each_confirmed,
         a_publisher_outlives_its_connection_and_a_refusal,
         what_a_broker_request_asks_for_is_enough_and_no_more,
+        the_suite_that_every_source_must_pass,
     ];
     let rabbit = Rabbit::start();
     let failed = thread::scope(|scope| {
@@ -533,6 +542,66 @@ async fn what_a_broker_request_asks_for_is_enough_and_no_more(rabbit: &Rabbit, v
     );
 }
 
+async fn the_suite_that_every_source_must_pass(rabbit: &Rabbit, vhost: String) {
+    let expect = Expect {
+        tells_redelivered: true,
+        connection: true,
+        window: Some(WINDOW),
+        ends: false,
+        cursors: false,
+    };
+    let places = AtomicU32::new(0);
+    let place = async || {
+        let number = places.fetch_add(1, Ordering::Relaxed);
+        let place = Queue { rabbit, vhost: vhost.clone(), name: format!("q{number}") };
+        let broker = Raw::open(rabbit, &vhost).await;
+        broker.declare(&place.name).await;
+        place
+    };
+    conformance::all(place, expect).await;
+}
+
+/// A durable queue of its own for each check.
+struct Queue<'r> {
+    rabbit: &'r Rabbit,
+    vhost: String,
+    name: String,
+}
+
+#[async_trait]
+impl Place for Queue<'_> {
+    async fn source(&mut self, _: Option<&Cursor>) -> Box<dyn Source> {
+        let Self { name, vhost, rabbit } = self;
+        let text =
+            DURABLE_QUEUE.replace("queues.q", &format!("queues.{name}")).replace("'q'", &format!("'{name}'"));
+        let text = format!("{text}\n[qos]\nprefetch_count = {WINDOW}");
+        Box::new(source(&config(&rabbit.url(vhost), &text.replace("a.#", name))))
+    }
+
+    async fn put(&mut self, items: &[Item]) {
+        let broker = Raw::open(self.rabbit, &self.vhost).await;
+        for item in items {
+            let properties =
+                BasicProperties::default().with_content_encoding("utf-8".into()).with_delivery_mode(2);
+            let (properties, body) = match item {
+                Item::Message(id) => (properties.with_message_id(id.as_str().into()), &b"{}"[..]),
+                Item::Bytes(bytes) => (properties, &bytes[..]),
+            };
+            broker.publish_to("", &self.name, body, properties).await;
+        }
+    }
+
+    /// Acknowledgements travel on another connection than the order to close it.
+    async fn cut(&mut self, left: u64) {
+        let known = || {
+            let (ready, unacknowledged) = self.rabbit.messages(&self.vhost, &self.name);
+            ready + unacknowledged == left
+        };
+        assert!((0..20).any(|_| known()), "the broker never knew that {left} were left");
+        self.rabbit.ctl(&["close_all_connections", "--vhost", &self.vhost, "as a test"]);
+    }
+}
+
 /// A durable queue `q`, bound to `a.#`.
 const DURABLE_QUEUE: &str = "
 [queues.q]
@@ -662,9 +731,12 @@ impl Raw {
     }
 
     async fn publish_with(&self, topic: &str, body: &[u8], properties: BasicProperties) {
+        self.publish_to("amq.topic", topic, body, properties).await;
+    }
+
+    async fn publish_to(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
         let options = BasicPublishOptions::default();
-        let sent =
-            self.channel.basic_publish("amq.topic".into(), topic.into(), options, body, properties).await;
+        let sent = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
         assert!(sent.unwrap().await.unwrap().is_ack());
     }
 

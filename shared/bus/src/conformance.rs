@@ -40,7 +40,7 @@ pub struct Expect {
 pub enum Item {
     /// A message with this id.
     Message(String),
-    /// Bytes that are no message.
+    /// Bytes that are no message, nor text.
     Bytes(Vec<u8>),
 }
 
@@ -226,7 +226,7 @@ async fn hasty(source: &mut dyn Source) -> SourceEvent {
 
 /// It is acknowledged as any other, and the next one comes.
 pub async fn what_is_no_message_comes_with_its_bytes(mut place: impl Place, expect: Expect) {
-    let bytes = b"{no message".to_vec();
+    let bytes = b"\xff\xfe is no text".to_vec();
     let [first, last] = [0, 1].map(|number| Item::Message(number.to_string()));
     place.put(&[first, Item::Bytes(bytes.clone()), last]).await;
     let mut source = begun(&mut place, None).await;
