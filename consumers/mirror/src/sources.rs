@@ -31,7 +31,7 @@ impl Location {
     /// When it is no such URL, or holds more than that: credentials, a query, an odd namespace.
     pub fn parse(text: &str) -> Result<Self, BadLocation> {
         let shown = text.rsplit('@').next().unwrap_or_default(); // Whatever stands before an @ may be a password.
-        let bad = |reason| BadLocation { text: shown.to_owned(), reason };
+        let bad = |reason| BadLocation { text: shown.chars().take(SHOWN_CHARS_MAX).collect(), reason };
         let mut url = Url::parse(text).map_err(|_| bad("not a URL"))?;
         if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
             return Err(bad("neither https nor http"));
@@ -126,7 +126,7 @@ pub enum Unplaced {
     },
 }
 
-/// Longest pull spec shown in an error, in characters.
+/// Longest foreign text shown in an error, in characters.
 const SHOWN_CHARS_MAX: usize = 200;
 
 impl Sources {
@@ -272,5 +272,6 @@ mod tests {
         }
         let leak = Location::parse("https://robot:hunter2@quay.io/fedora").unwrap_err().to_string();
         assert!(!leak.contains("hunter2"), "{leak}");
+        assert!(Location::parse(&"x".repeat(100_000)).unwrap_err().to_string().len() < 1024);
     }
 }
