@@ -15,9 +15,10 @@ use crate::{Consumer, Failure, engine::Engine};
 
 /// Announcements read from the ledger at once.
 const OUTBOX_BATCH: usize = 32;
-/// First and longest wait of a broker that does not take an announcement.
+/// First and longest wait for a broker that does not take an announcement. The longest is what an announcement is late by
+/// once the broker is well, however long it was not.
 const WAIT_MIN: Duration = Duration::from_millis(200);
-const WAIT_MAX: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// The record of an announcement in the ledger.
 #[derive(Serialize, Deserialize)]
@@ -130,8 +131,11 @@ async fn send<C: Consumer>(
         }
         Err(failure) => {
             engine.world.metrics.count(Counter::AnnouncementsFailed, 1);
-            warn!(message.topic = %topic, error = %failure, remedy = ?failure.remedy(), "An announcement waits: {failure}");
-            Err(failure.to_string())
+            let reason = failure.to_string();
+            if engine.board.bus().publishing_trouble.as_ref() != Some(&reason) {
+                warn!(message.topic = %topic, error = %failure, remedy = ?failure.remedy(), "An announcement waits: {reason}");
+            }
+            Err(reason)
         }
     }
 }
