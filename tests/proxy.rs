@@ -245,6 +245,21 @@ async fn a_client_that_had_nothing_withheld_from_it_was_not_kept_waiting() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_a_stalled_connection_without_a_word_is_seen_to_leave() {
+    let (_echo, proxy) = set().await;
+    for fault in [Fault::Stall, Fault::Swallow] {
+        for fate in [to_client(after(0, fault)), to_server(after(0, fault))] {
+            proxy.all(fate);
+            let mut stream = connect(&proxy).await;
+            assert!(is_silent(&mut stream).await);
+            drop(stream);
+            until_nobody_is_connected(&proxy).await;
+        }
+    }
+    assert!(proxy.silences().is_empty());
+}
+
+#[tokio::test]
 async fn a_stall_holds_the_sender_up_and_a_swallow_does_not() {
     let (echo, proxy) = set().await;
     let said = noise(32 << 20); // More than all buffers on the way.

@@ -83,6 +83,7 @@ fn play(seed: u64, rounds: u64) {
         answers(&stage);
         sleep(ROUND);
         if round % ROUNDS_BETWEEN_CALMS == 0 || round == rounds {
+            println!("{:.0?} after the beginning:", SystemClock.monotonic() - began);
             longest = longest.max(calm(&stage, &before, surveyed));
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct Book(Mutex<Entries>);
 struct Entries {
     connections: u64,
     open: BTreeSet<u64>,
+    /// Those with a way on which nothing is passed on any more.
+    silent: BTreeSet<u64>,
     struck: BTreeMap<Fault, usize>,
     refused: usize,
     silences: BTreeMap<u64, Entry>,
@@ -123,7 +125,11 @@ impl Page {
     }
 
     pub(super) fn strikes(&self, fault: Fault) {
-        *self.book.entries().struck.entry(fault).or_default() += 1;
+        let mut entries = self.book.entries();
+        *entries.struck.entry(fault).or_default() += 1;
+        if matches!(fault, Fault::Stall | Fault::Swallow) {
+            entries.silent.insert(self.number);
+        }
     }
 
     /// Counted from the first byte on.
@@ -141,13 +147,14 @@ impl Page {
         }
     }
 
-    pub(super) fn withholds(&self) -> bool {
-        self.book.entries().silences.contains_key(&self.number)
+    pub(super) fn is_silent(&self) -> bool {
+        self.book.entries().silent.contains(&self.number)
     }
 
     pub(super) fn ends(&self) {
         let mut entries = self.book.entries();
         entries.open.remove(&self.number);
+        entries.silent.remove(&self.number);
         if let Some(entry) = entries.silences.get_mut(&self.number) {
             entry.ended.get_or_insert(SystemClock.monotonic());
         }

@@ -70,7 +70,7 @@ pub(super) async fn run(
     }
 }
 
-/// The client closed a connection on which something is withheld.
+/// The client closed a connection that has a way on which nothing is passed on any more, its end neither.
 async fn left(client: &ReadHalf<'_>, page: &Page) {
     loop {
         sleep(LOOK_EVERY).await;
@@ -78,7 +78,7 @@ async fn left(client: &ReadHalf<'_>, page: &Page) {
             Some(ready) => ready.is_ok_and(|ready| ready.is_read_closed()),
             None => false,
         };
-        if page.withholds() && closed() {
+        if page.is_silent() && closed() {
             return;
         }
     }
