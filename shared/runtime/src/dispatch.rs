@@ -1,6 +1,10 @@
 //! Which keys are settled now: due ones, whose lanes are free, as many at once as configured.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use flatbus_base::Moment;
 use tokio::task::{Id, JoinSet};
@@ -11,9 +15,6 @@ use crate::{
     notify::Manager,
 };
 
-/// The loop turns at least this often, so that the watchdog sees it.
-const TURN_MAX: Duration = Duration::from_secs(5);
-
 /// Settles due keys until told to stop, then lets the running ones finish within `drain_timeout`.
 pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, manager: Manager) {
     let mut running = Running::default();
@@ -21,7 +22,7 @@ pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, manager: Manager) {
         manager.alive();
         let now = engine.now();
         running.fill(&engine, now);
-        let turn = until_next(&engine);
+        let turn = running.until_next(&engine).min(manager.turn_max());
         tokio::select! {
             biased;
             () = engine.world.stop.cancelled() => {}
@@ -32,13 +33,6 @@ pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>, manager: Manager) {
     }
     manager.stopping();
     running.drain(engine.settings.drain_timeout).await;
-}
-
-/// Until a waiting key becomes due. Those that are due already wait for a lane or a slot, and a settle that ends wakes
-/// the loop for them.
-fn until_next<C: Consumer>(engine: &Engine<C>) -> Duration {
-    let due = engine.ledger().next_wait_ends();
-    due.map_or(TURN_MAX, |due| due.saturating_duration_since(engine.now().monotonic).min(TURN_MAX))
 }
 
 /// The settles under way.
@@ -69,6 +63,18 @@ impl Running {
                 self.start(engine, std::mem::replace(&mut jobs, rest));
             }
         }
+    }
+
+    /// Until a waiting key becomes due. Those that are due already wait for a lane or a slot, and a settle that ends
+    /// wakes the loop for them. While nothing can be taken a key whose wait is over is no reason to turn: whoever frees
+    /// a slot or heals the store wakes the loop.
+    fn until_next<C: Consumer>(&self, engine: &Engine<C>) -> Duration {
+        let full = self.tasks.len() >= engine.settings.settles_max;
+        if full || engine.unwritable.load(Ordering::Relaxed) {
+            return Duration::MAX;
+        }
+        let due = engine.ledger().next_wait_ends();
+        due.map_or(Duration::MAX, |due| due.saturating_duration_since(engine.now().monotonic))
     }
 
     fn start<C: Consumer>(&mut self, engine: &Arc<Engine<C>>, batch: Vec<Job<C::Key>>) {

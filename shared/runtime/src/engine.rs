@@ -46,6 +46,8 @@ pub(crate) struct Engine<C: Consumer> {
     pub survey: Notify,
     /// The store can't be written: nothing is read or taken until it can.
     pub unwritable: AtomicBool,
+    /// It has just become so.
+    pub unwell: Notify,
     started: Timestamp,
     lanes: Mutex<BTreeSet<String>>,
     fatal: Mutex<Option<Failure>>,
@@ -82,6 +84,7 @@ impl<C: Consumer> Engine<C> {
             post: Notify::new(),
             survey: Notify::new(),
             unwritable: AtomicBool::new(false),
+            unwell: Notify::new(),
             lanes: Mutex::default(),
             fatal: Mutex::default(),
         }
@@ -253,6 +256,7 @@ impl<C: Consumer> Engine<C> {
         {
             error!(error = %failure, "The ledger can't be written; reading stops until it can: {failure}");
             self.board.unwritable(Some(failure.to_string()));
+            self.unwell.notify_one();
         }
         result.is_ok()
     }

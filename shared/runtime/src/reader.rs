@@ -212,11 +212,11 @@ async fn wait_until(until: Option<Instant>) {
 pub(crate) async fn keep<C: Consumer>(engine: Arc<Engine<C>>) {
     let stop = engine.world.stop.clone();
     while !stop.is_cancelled() {
+        if !engine.unwritable.load(Ordering::Relaxed) {
+            tokio::select! { biased; () = stop.cancelled() => return, () = engine.unwell.notified() => {} }
+        }
         let turn = tokio::time::sleep(HEAL_EVERY);
         tokio::select! { biased; () = stop.cancelled() => return, () = turn => {} }
-        if !engine.unwritable.load(Ordering::Relaxed) {
-            continue;
-        }
         if engine.ledger().heal().await.is_ok() {
             info!("The ledger can be written again; reading goes on");
             engine.board.unwritable(None);

@@ -15,8 +15,9 @@ use tracing::{info, warn};
 
 use crate::{Consumer, Ctx, SurveyScope, engine::Engine};
 
-/// How often it is looked whether a survey is due.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether a survey is due: one that is owed waits for its gap alone.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY_WHEN_OWED: Duration = Duration::from_secs(5);
 /// Keys recorded in one commit.
 const SURVEY_BATCH: usize = 32;
 /// First wait after a survey that failed; the gap setting is the least.
@@ -37,7 +38,8 @@ pub(crate) async fn run<C: Consumer>(engine: Arc<Engine<C>>) {
             let wait = tokio::time::sleep(engine.world.random.jitter(RETRY_MIN * 2));
             tokio::select! { biased; () = stop.cancelled() => {}, () = wait => {} }
         }
-        let turn = tokio::time::sleep(LOOK_EVERY);
+        let owed = engine.ledger().survey().owed.is_some();
+        let turn = tokio::time::sleep(if owed { LOOK_EVERY_WHEN_OWED } else { LOOK_EVERY });
         tokio::select! { biased; () = stop.cancelled() => {}, () = engine.survey.notified() => {}, () = turn => {} }
     }
 }
@@ -47,15 +49,17 @@ pub(crate) fn due<C: Consumer>(engine: &Engine<C>) -> Option<SurveyScope> {
     let state = engine.ledger().survey();
     let now = engine.now().wall;
     let settings = &engine.settings;
-    let since =
-        |at: Option<Timestamp>| at.map(|at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
+    // A time to come is one of a clock that was wrong: as good as long ago.
+    let since = |at: Option<Timestamp>| {
+        at.map(|at| Duration::try_from(now.duration_since(at)).unwrap_or(Duration::MAX))
+    };
     if since(state.last_started).is_some_and(|gone| gone < settings.survey_gap_min) {
         return None;
     }
     let full_due = since(state.last_full).is_none_or(|gone| gone >= settings.survey_full_every);
     let changes_due = since(state.last_complete).is_none_or(|gone| gone >= settings.survey_every);
     let full = full_due || state.owed.as_ref().is_some_and(|owed| owed.full);
-    match (full, state.last_complete) {
+    match (full, state.last_complete.filter(|last| *last <= now)) {
         (true, _) | (false, None) => Some(SurveyScope::Full),
         (false, Some(last)) => (changes_due || state.owed.is_some()).then_some(SurveyScope::Since(last)),
     }
@@ -102,7 +106,7 @@ impl Bookmark {
 
     /// Keys recorded long ago, or after what the survey is owed for happened, must be looked at again.
     fn goes_on<C: Consumer>(&self, full: bool, now: Timestamp, engine: &Engine<C>) -> bool {
-        let age = Duration::try_from(now.duration_since(self.started)).unwrap_or_default();
+        let age = Duration::try_from(now.duration_since(self.started)).unwrap_or(Duration::MAX);
         let owed_since = engine.ledger().survey().owed.map_or(Timestamp::MIN, |owed| owed.since);
         self.after.is_some()
             && self.full == full

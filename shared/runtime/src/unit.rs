@@ -89,6 +89,7 @@ impl<C: Consumer> Unit<C> {
         let limits = Limits {
             doubtful_max: settings.doubtful_max,
             wait_max: settings.park_after,
+            own_wait_max: settings.retry_wait_max,
             ..Limits::default()
         };
         let ledger = Ledger::open(Arc::clone(&parts.store), parts.files, limits, parts.clock.now()).await?;
@@ -265,7 +266,7 @@ async fn owe_survey<C: Consumer>(engine: &Engine<C>, set_aside: Option<PathBuf>)
 /// Tells the service manager in words how it goes.
 async fn tell_manager<C: Consumer>(engine: Arc<Engine<C>>, manager: Manager) {
     let stop = engine.world.stop.clone();
-    while !stop.is_cancelled() {
+    while manager.listens() && !stop.is_cancelled() {
         manager.status(&engine.board.summary(&engine.gauge()));
         let turn = tokio::time::sleep(std::time::Duration::from_secs(5));
         tokio::select! { biased; () = stop.cancelled() => {}, () = turn => {} }

@@ -418,9 +418,13 @@ async fn a_probe_goes_all_the_way_round() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_together_is_recorded_in_few_commits() {
-    let unit = started_with(Toy::default(), Settings { settles_max: 1, ..settings() }).await;
+    let bus = flatbus_bus::MemoryBus::new();
+    bus.set_prefetch_count(std::num::NonZeroUsize::new(100).unwrap());
+    let clock = flatbus_base::SimClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+    let settings = Settings { settles_max: 1, ..settings() };
+    let unit = Running::start_on(MemoryStore::new(), bus, clock, Toy::default(), settings).await;
     unit.toy.trouble("t000", [Trouble::Hang]);
-    unit.bus.set_prefetch_count(std::num::NonZeroUsize::new(100).unwrap());
+    unit.quiet().await;
     let before = unit.store.commits();
     for n in 0..200 {
         unit.bus.publish(changed(&format!("m{n}"), &[&format!("t{n:03}")]));
@@ -439,4 +443,47 @@ async fn a_lone_message_waits_for_company_only_a_moment() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(unit.clock.monotonic().duration_since(begun) <= Duration::from_millis(10));
+}
+
+/// Plays a story whose time must go on: a loop that turns without waiting would hold it for ever.
+fn in_real_seconds<F: Future<Output = ()> + 'static>(story: fn() -> F) {
+    let (ended, end) = std::sync::mpsc::channel();
+    let play = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(story());
+        ended.send(()).unwrap();
+    };
+    std::thread::spawn(play);
+    end.recv_timeout(Duration::from_secs(30)).expect("the loop waits instead of turning");
+}
+
+#[test]
+fn a_key_whose_wait_is_over_does_not_spin_the_loop_while_every_slot_is_taken() {
+    in_real_seconds(|| async {
+        let unit = started_with(toy_with(&[("a", "1")]), Settings { settles_max: 1, ..settings() }).await;
+        unit.toy.trouble("a", [Trouble::Retry]);
+        let go = Arc::new(Notify::new());
+        unit.toy.trouble("b", [Trouble::Wait(Arc::clone(&go))]);
+        unit.bus.publish(changed("1", &["a"]));
+        unit.until("a waits", |unit| unit.ledger.counts().waiting == 1).await;
+        unit.bus.publish(changed("2", &["b"]));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        go.notify_one();
+        unit.quiet().await;
+    });
+}
+
+#[test]
+fn a_key_whose_wait_is_over_does_not_spin_the_loop_while_the_disk_is_full() {
+    in_real_seconds(|| async {
+        let unit = started(toy_with(&[("a", "1")])).await;
+        unit.toy.trouble("a", [Trouble::Retry]);
+        unit.bus.publish(changed("1", &["a"]));
+        unit.until("a waits", |unit| unit.ledger.counts().waiting == 1).await;
+        unit.store.set_fault(Some(Fault::Full));
+        unit.bus.publish(changed("2", &["b"]));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        unit.store.set_fault(None);
+        unit.quiet().await;
+    });
 }

@@ -192,3 +192,15 @@ async fn a_survey_owed_anew_does_not_go_on_in_the_middle() {
     unit.quiet().await;
     assert_eq!(unit.toy.world(|w| w.made["t000"].clone()), "2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_survey_is_made_after_the_clock_jumped_back_and_it_is_a_full_one() {
+    let unit = Running::start(Toy::default()).await;
+    surveyed(&unit, 1).await;
+    unit.clock.jump(jiff::SignedDuration::from_hours(-48));
+    unit.toy.truth("missed", "1");
+    unit.bus.lose_queue(QUEUE);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(unit.toy.world(|w| w.surveys.clone()), [SurveyScope::Full; 2]);
+    assert_eq!(unit.toy.world(|w| w.made["missed"].clone()), "1");
+}

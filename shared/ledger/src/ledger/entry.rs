@@ -1,6 +1,6 @@
 //! One doubtful key: what is known of it, how marks and failures change it, and its record. Pure: no clock, no store.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use flatbus_base::Moment;
 use jiff::Timestamp;
@@ -49,6 +49,15 @@ pub(super) struct Arrival<'a> {
     pub(super) causes_max: usize,
     pub(super) serial: u64,
     pub(super) now: Moment,
+}
+
+/// The longest waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    /// That anybody may ask for.
+    pub(super) told: Duration,
+    /// That nobody but us asked for.
+    pub(super) own: Duration,
 }
 
 /// One doubtful key. A parked key that is ready or in flight is being tried once for survey.
@@ -348,8 +357,9 @@ impl Entry {
         }
     }
 
-    /// Reads a record. Its wait is what is left of it by wall time, at most `wait_max` whatever the clock did.
-    pub(super) fn decode(record: &[u8], wait_max: std::time::Duration, now: Moment) -> Result<Self, Damage> {
+    /// Reads a record. Its wait is what is left of it by wall time, whatever the clock did: at most `waits.told` where
+    /// somebody asked us to wait, at most `waits.own` where a try failed, none where none was made.
+    pub(super) fn decode(record: &[u8], waits: Waits, now: Moment) -> Result<Self, Damage> {
         let mut fields = Reader::new(record)?;
         let (serial, rank) = (fields.number()?, fields.byte()?);
         let origin = origin_of(fields.byte()?)?;
@@ -364,10 +374,13 @@ impl Entry {
             causes.push(fields.text()?.into());
         }
         fields.end()?;
-        let left = std::time::Duration::try_from(due_wall.duration_since(now.wall))
-            .unwrap_or_default()
-            .min(wait_max);
         let (told, trying) = (flags & 1 != 0, flags & 2 != 0);
+        let longest = match (told, attempts) {
+            (true, _) => waits.told,
+            (false, 0) => Duration::ZERO,
+            (false, _) => waits.own,
+        };
+        let left = Duration::try_from(due_wall.duration_since(now.wall)).unwrap_or_default().min(longest);
         let phase = match (parked_since.is_some() && !trying, left.is_zero()) {
             (true, _) => Phase::Parked,
             (false, true) => Phase::Ready,
@@ -422,7 +435,7 @@ fn origin_of(tag: u8) -> Result<Origin, Damage> {
 }
 
 /// Wall time after a wait; as it was where that can't be told.
-pub(super) fn later(wall: Timestamp, wait: std::time::Duration) -> Timestamp {
+pub(super) fn later(wall: Timestamp, wait: Duration) -> Timestamp {
     wall.checked_add(wait).unwrap_or(wall)
 }
 

@@ -8,6 +8,7 @@ use std::{
 use flatbus_base::Moment;
 
 use super::{
+    entry::Waits,
     journal::Journal,
     record::{self, refusal},
     state::{Body, State},
@@ -27,7 +28,11 @@ pub(super) fn load(
 ) -> Result<(State, Opened), LedgerError> {
     let opened = look(store.as_ref())?;
     let mut state = State {
-        table: Table::new(limits.doubtful_max, limits.causes_max, limits.wait_max),
+        table: Table::new(
+            limits.doubtful_max,
+            limits.causes_max,
+            Waits { told: limits.wait_max, own: limits.own_wait_max },
+        ),
         journal: Journal::new(store.clone(), files.clone()),
         survey: survey(store.as_ref())?,
         owed_anew: false,

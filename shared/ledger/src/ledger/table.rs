@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::Arc,
-    time::Duration,
 };
 
 use flatbus_base::Moment;
@@ -12,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    entry::{Arrival, Class, Entry, Phase},
+    entry::{Arrival, Class, Entry, Phase, Waits},
     types::{Counts, Filter, Mark, Next, Origin, Shown, Taken},
 };
 use crate::codec::Damage;
@@ -61,11 +60,11 @@ pub(super) struct Table {
     serial: u64,
     doubtful_max: usize,
     causes_max: usize,
-    wait_max: Duration,
+    waits: Waits,
 }
 
 impl Table {
-    pub(super) fn new(doubtful_max: usize, causes_max: usize, wait_max: Duration) -> Self {
+    pub(super) fn new(doubtful_max: usize, causes_max: usize, waits: Waits) -> Self {
         Self {
             entries: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -75,13 +74,13 @@ impl Table {
             serial: 0,
             doubtful_max,
             causes_max,
-            wait_max,
+            waits,
         }
     }
 
     /// Takes in a stored record.
     pub(super) fn load(&mut self, key: &str, record: &[u8], now: Moment) -> Result<(), Damage> {
-        let entry = Entry::decode(record, self.wait_max, now)?;
+        let entry = Entry::decode(record, self.waits, now)?;
         self.serial = self.serial.max(entry.serial);
         self.insert(key.into(), entry);
         Ok(())
@@ -166,7 +165,7 @@ impl Table {
             return Landing::Ignored;
         }
         let next = match next {
-            Next::Wait { wait, told } => Next::Wait { wait: wait.min(self.wait_max), told },
+            Next::Wait { wait, told } => Next::Wait { wait: wait.min(self.waits.told), told },
             Next::Park => Next::Park,
         };
         let causes_max = self.causes_max;

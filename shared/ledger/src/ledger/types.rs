@@ -29,6 +29,8 @@ pub struct Limits {
     pub deeds_max: usize,
     /// The longest wait, also for what is loaded with a clock that jumped.
     pub wait_max: Duration,
+    /// The longest of those that nobody else asked for; for what is loaded.
+    pub own_wait_max: Duration,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             memos_max: 200_000,
             deeds_max: 10_000,
             wait_max: Duration::from_secs(24 * 60 * 60),
+            own_wait_max: Duration::from_secs(10 * 60),
         }
     }
 }

@@ -160,7 +160,20 @@ async fn a_wait_goes_on_after_a_restart_but_no_longer_than_the_longest() {
     assert_eq!(desk.crashed().await.ledger.next_due(), Some(desk.now().monotonic + Duration::from_secs(60)));
     desk.started.wall -= Duration::from_secs(10 * 24 * 3600);
     let due = desk.crashed().await.ledger.next_due().unwrap();
-    assert_eq!(due, desk.now().monotonic + limits().wait_max, "the clock jumped back ten days");
+    assert_eq!(due, desk.now().monotonic + limits().own_wait_max, "the clock jumped back ten days");
     desk.started.wall += Duration::from_secs(20 * 24 * 3600);
     assert_eq!(keys(&desk.crashed().await.take()), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_clock_that_jumped_back_nothing_waits_longer_than_it_ever_would() {
+    let ten_days = Duration::from_secs(10 * 24 * 3600);
+    let mut desk = standing(Before::ToldToWait).await;
+    desk.started.wall -= ten_days;
+    let due = desk.crashed().await.ledger.next_due().unwrap();
+    assert_eq!(due, desk.now().monotonic + limits().wait_max, "somebody else asked for it");
+    let mut desk = Desk::new().await;
+    desk.mark("a", Origin::Event).await;
+    desk.started.wall -= ten_days;
+    assert_eq!(keys(&desk.crashed().await.take()), ["a"], "nothing was tried yet");
 }
