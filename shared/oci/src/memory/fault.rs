@@ -88,6 +88,8 @@ pub enum Fault {
     },
     /// One byte of what is read is wrong.
     Garble,
+    /// A mount begins an upload instead.
+    Decline,
 }
 
 /// What a broken connection looks like.

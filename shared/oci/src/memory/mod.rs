@@ -32,6 +32,7 @@ type Hook = Arc<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
 pub struct MemoryRegistry {
     inner: Arc<Inner>,
     anonymous: bool,
+    meets: Option<Fault>,
 }
 
 struct Inner {
@@ -69,12 +70,17 @@ impl MemoryRegistry {
     pub fn with(host: impl Into<String>, abilities: Abilities) -> Self {
         let inner =
             Inner { host: host.into(), state: Mutex::new(State::new(abilities)), hook: Mutex::new(None) };
-        Self { inner: Arc::new(inner), anonymous: false }
+        Self { inner: Arc::new(inner), anonymous: false, meets: None }
     }
 
     /// The same registry, seen by somebody without credentials: reads of public repositories, nothing else.
     pub fn anonymous(&self) -> Self {
-        Self { inner: self.inner.clone(), anonymous: true }
+        Self { anonymous: true, ..self.clone() }
+    }
+
+    /// The same registry over a line of its own: every call through this handle meets this fault, if it is one.
+    pub fn meeting(&self, fault: Option<Fault>) -> Self {
+        Self { meets: fault, ..self.clone() }
     }
 
     /// Asked before each call what shall go wrong with it.
@@ -141,6 +147,16 @@ impl MemoryRegistry {
         self.state().repositories.get(repository).map(|held| held.tags.clone()).unwrap_or_default()
     }
 
+    /// What a tag names.
+    pub fn named(&self, repository: &Repository, tag: &Tag) -> Option<Digest> {
+        self.state().repositories.get(repository)?.tags.get(tag).copied()
+    }
+
+    /// Whether a manifest is there with everything that it names, however deep.
+    pub fn is_complete(&self, repository: &Repository, digest: &Digest) -> bool {
+        self.state().is_complete(repository, digest)
+    }
+
     /// Digests of every manifest of a repository.
     pub fn manifests_of(&self, repository: &Repository) -> BTreeSet<Digest> {
         let state = self.state();
@@ -204,12 +220,12 @@ impl MemoryRegistry {
         let call = Call { op, repository: repository.clone(), subject, anonymous: self.anonymous };
         self.state().record(&call);
         let hook = self.inner.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let fault = hook.and_then(|hook| hook(&call));
+        let fault = self.meets.clone().or_else(|| hook.and_then(|hook| hook(&call)));
         match &fault {
             Some(Fault::Fail(error)) => return Err(error.clone()),
             Some(Fault::Delay(wait)) => tokio::time::sleep(*wait).await,
             Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::FailAfter(_) | Fault::Cut { .. } | Fault::Garble) | None => {}
+            Some(Fault::FailAfter(_) | Fault::Cut { .. } | Fault::Garble | Fault::Decline) | None => {}
         }
         self.allow(&call)?;
         let done = act(&mut self.state())?;
@@ -332,9 +348,13 @@ impl Registry for MemoryRegistry {
         digest: &Digest,
         from: &Repository,
     ) -> Result<Mounted, Error> {
-        let (mounted, _) =
-            self.call(Op::Mount, repository, digest.to_string(), |state| {
-                Ok(state.mount(repository, digest, from))
+        let declined = matches!(self.meets, Some(Fault::Decline));
+        let (mounted, _) = self
+            .call(Op::Mount, repository, digest.to_string(), |state| {
+                Ok(match declined {
+                    true => Mounted::Upload(state.upload_begin(repository)),
+                    false => state.mount(repository, digest, from),
+                })
             })
             .await?;
         Ok(mounted)

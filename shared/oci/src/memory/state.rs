@@ -72,6 +72,20 @@ impl State {
         held.manifests.get(digest).cloned()
     }
 
+    pub(super) fn is_complete(&self, repository: &Repository, digest: &Digest) -> bool {
+        let Some(held) = self.repositories.get(repository) else { return false };
+        let Some(Ok(named)) = held.manifests.get(digest).map(|manifest| manifest.named("")) else {
+            return false;
+        };
+        first_missing(held, &named).is_none()
+            && match named {
+                Named::Index(children) => {
+                    children.iter().all(|child| self.is_complete(repository, &child.digest))
+                }
+                Named::Image(_) => true,
+            }
+    }
+
     pub(super) fn manifest_put(
         &mut self,
         host: &str,
