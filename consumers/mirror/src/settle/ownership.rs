@@ -152,10 +152,15 @@ impl Mirror {
             ctx.would(format!("adopt {host}/{full} with {} tags", proof.flatpaks.len()));
             return Ok(Settled::unchanged(Vec::new()));
         }
-        ctx.remember(&memory::ownership(&full), &Ownership::Adopted)?;
+        let memo = memory::ownership(&full);
+        let already = ctx.memo::<Ownership>(&memo)? == Some(Ownership::Adopted);
         self.hold_found(ctx, repository, &proof.flatpaks)?;
-        info!(repository = %full, tags = proof.flatpaks.len(), "Adopted {host}/{full} with {} tags", proof.flatpaks.len());
-        Ok(Settled::changed(Vec::new()).also([Key::Repository(repository.clone())]))
+        if !already {
+            ctx.remember(&memo, &Ownership::Adopted)?;
+            info!(repository = %full, tags = proof.flatpaks.len(), "Adopted {host}/{full} with {} tags", proof.flatpaks.len());
+        }
+        let settled = Settled { changed: !already, ..Settled::unchanged(Vec::new()) };
+        Ok(settled.also([Key::Repository(repository.clone())]))
     }
 
     /// Holding tags that nobody remembers: their grace period starts anew.
