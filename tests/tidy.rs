@@ -23,6 +23,9 @@ fn may_import(package: &str) -> Option<&'static [&'static str]> {
         "runtime" => &["base", "bus", "http", "ledger", "schemas", "telemetry"],
         "embedded" => &["base", "bus", "http", "oci", "schemas", "upstream"],
         "mirror" => &["base", "http", "oci", "runtime", "schemas", "telemetry", "upstream"],
+        "world" => &[
+            "base", "bus", "embedded", "http", "ledger", "mirror", "oci", "runtime", "schemas", "telemetry", "upstream",
+        ],
         "fuzz" => &["bus", "http", "mirror", "oci", "runtime", "schemas", "upstream"],
         _ => return None,
     })
