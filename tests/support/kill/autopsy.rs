@@ -17,8 +17,14 @@ pub struct Autopsy {
     copy: PathBuf,
 }
 
-/// The doubtful keys, each with the ids of the messages that made it so.
-pub type Doubts = BTreeMap<String, BTreeSet<String>>;
+/// What a ledger holds, as far as it is judged.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The doubtful keys, each with the ids of the messages that made it so.
+    pub doubts: BTreeMap<String, BTreeSet<String>>,
+    /// What it takes for announced: `host/repository:tag` to digest.
+    pub facts: BTreeMap<String, String>,
+}
 
 impl Autopsy {
     /// Works in `dir`.
@@ -28,20 +34,32 @@ impl Autopsy {
     }
 
     /// What the ledger in this state directory holds.
-    pub fn doubts(&self, state: &Path) -> Doubts {
+    pub fn read(&self, state: &Path) -> Ledger {
         if self.copy.exists() {
             fs::remove_dir_all(&self.copy).unwrap();
         }
         copy(state, &self.copy);
         let exported = self.clerk.ask(&["ledger", "export", "mirror"]);
-        let records = exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        records.filter(|record| record["record"] == "doubt").map(|record| read(&record)).collect()
+        let mut ledger = Ledger::default();
+        for record in exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            ledger.take(&record);
+        }
+        ledger
     }
 }
 
-fn read(record: &Value) -> (String, BTreeSet<String>) {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    (text(&record["key"]), record["causes"].as_array().unwrap().iter().map(text).collect())
+impl Ledger {
+    fn take(&mut self, record: &Value) {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        match record["record"].as_str().unwrap() {
+            "doubt" => {
+                let causes = record["causes"].as_array().unwrap().iter().map(text).collect();
+                self.doubts.insert(text(&record["key"]), causes);
+            }
+            "fact" => drop(self.facts.insert(text(&record["subject"]), text(&record["value"]))),
+            _ => {}
+        }
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -3,8 +3,10 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write as _,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
+    process::Command,
     thread::sleep,
     time::Duration,
 };
@@ -15,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use toml::Table;
 
 use super::{
-    autopsy::Autopsy,
+    autopsy::{Autopsy, Ledger},
     broker::Queue,
     images::{self, Tags},
     manager::Manager,
@@ -64,6 +66,7 @@ impl Stage {
     pub fn set(random: Random) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
+        calm_the_disk(dir.path());
         let python = Python::find(dir.path());
         let (public, rabbit) = (DockerRegistry::start(), Rabbit::start());
         let world = World::new(runtime.handle(), random.clone());
@@ -131,7 +134,7 @@ impl Stage {
             self.play(scene);
         }
         sleep(scene.pause(&self.random));
-        let doing = self.doing();
+        let doing = self.doing().unwrap_or_default();
         match scene {
             Scene::Reading => self.tell_some(),
             Scene::Draining => self.mirror.tell_to_stop(),
@@ -147,7 +150,11 @@ impl Stage {
         self.mirror.spawn(Some(manager.path()));
         let ready = manager.until_ready(READY_WITHIN);
         tally.ready(ready.unwrap_or_else(|| {
-            panic!("a restart was not ready within {READY_WITHIN:?}\n{}", self.mirror.log())
+            let disk = sync_takes(self.dir.path());
+            let log = self.mirror.log();
+            panic!(
+                "a restart was not ready within {READY_WITHIN:?}; the disk takes {disk:?} for a byte\n{log}"
+            )
         }));
     }
 
@@ -155,7 +162,7 @@ impl Stage {
     fn play(&mut self, scene: Scene) {
         match scene {
             Scene::Opening => {}
-            Scene::Surveying => self.until(|stage| stage.doing().surveying),
+            Scene::Surveying => self.until(|stage| stage.doing().is_some_and(|doing| doing.surveying)),
             Scene::Reading => self.until_consuming(),
             Scene::Acknowledging => {
                 self.until_consuming();
@@ -219,17 +226,17 @@ impl Stage {
         lines.iter().for_each(|line| self.publisher.publish(line));
     }
 
-    /// By its own word; nothing where it does not answer.
-    pub fn doing(&self) -> Doing {
-        let Some(status) = self.mirror.answer("/status") else { return Doing::default() };
+    /// By its own word; `None` where it does not answer.
+    pub fn doing(&self) -> Option<Doing> {
+        let status = self.mirror.answer("/status")?;
         let ledger = |name: &str| status["ledger"][name].as_u64().unwrap();
-        Doing {
+        Some(Doing {
             doubtful: ledger("doubtful") - ledger("parked"),
             in_flight: ledger("in_flight"),
             outbox: ledger("outbox"),
             surveying: status["survey"]["running"] == true,
             survey_owed: !status["survey"]["state"]["owed"].is_null(),
-        }
+        })
     }
 
     /// One of the counts of `/ready`; 0 where it does not answer.
@@ -248,17 +255,17 @@ impl Stage {
     /// What the broker has no more, the ledger of the dead has. Says what was cut.
     pub fn nothing_acknowledged_is_missing(&mut self, tally: &mut Tally) -> Cut {
         let waiting = self.queue.waiting();
-        let ledger = self.autopsy.doubts(&self.dir.path().join("state"));
+        let ledger = self.ledger();
         let lost = self.world.witnesses.lost(&waiting.ids, &ledger);
-        assert!(
-            lost.is_empty(),
-            "acknowledged, and not in the ledger: {lost:?}
-{}",
-            self.mirror.log()
-        );
+        assert!(lost.is_empty(), "acknowledged, not in the ledger: {lost:?}\n{}", self.mirror.log());
         tally.autopsies += 1;
         let recorded = self.world.witnesses.recorded(&waiting.ids, &ledger);
         Cut { deliveries: waiting.given_back, acknowledgements: recorded, ..Cut::default() }
+    }
+
+    /// The ledger of the dead.
+    pub fn ledger(&self) -> Ledger {
+        self.autopsy.read(&self.dir.path().join("state"))
     }
 
     /// To the last blob, for anybody.
@@ -282,6 +289,19 @@ fn uploads_in(dir: &Path, found: &mut BTreeSet<PathBuf>) {
             _ => uploads_in(&entry.path(), found),
         }
     }
+}
+
+/// How long the disk takes to make a byte durable: on one that others keep busy nothing is ready soon.
+fn sync_takes(dir: &Path) -> Duration {
+    let begun = SystemClock.monotonic();
+    let mut file = fs::File::create(dir.join("byte")).unwrap();
+    file.write_all(b"0").and_then(|()| file.sync_all()).unwrap();
+    begun.elapsed()
+}
+
+/// Makes all durable that was written before, by a build for one: the unit's first commits would wait for that.
+fn calm_the_disk(dir: &Path) {
+    assert!(Command::new("sync").arg("--file-system").arg(dir).status().unwrap().success());
 }
 
 /// Changes settings of the loop in a configuration.

@@ -82,9 +82,13 @@ pub struct Tally {
     /// Walks over all tags, and images seen complete in them.
     pub walks: usize,
     pub images: usize,
-    /// Worlds that were brought to their ends, and the tags that they ended with by rule.
+    /// Worlds that were brought to their ends.
     pub worlds: usize,
-    pub tags: usize,
+    /// Tags that they ended with, announced as they are.
+    pub announced: usize,
+    /// Tags that a settle moved before it was killed, and that the rule had left alone by the time it was made up for: a
+    /// version that was overtaken.
+    pub unannounced: usize,
 }
 
 impl Tally {
@@ -151,7 +155,11 @@ impl fmt::Display for Tally {
         )?;
         writeln!(f, "{} ledgers of the dead were read: nothing acknowledged is missing.", self.autopsies)?;
         writeln!(f, "{} walks over all tags saw {} images, each complete.", self.walks, self.images)?;
-        write!(f, "{} worlds ended with {} tags as the rule says, each announced.", self.worlds, self.tags)
+        write!(
+            f,
+            "{} worlds ended as the rule says, with {} tags announced; {} versions were overtaken while nobody could say it.",
+            self.worlds, self.announced, self.unannounced
+        )
     }
 }
 

@@ -5,21 +5,20 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-
 use super::{
     images::Tags,
     stage::{Stage, VHOST},
     tally::{Doing, Tally},
 };
 use crate::run::{
-    python::Heard,
     rule::{self, Pushed},
     until,
 };
 
 /// Longest until the unit has nothing to do any more.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What tags begin with that hold an image and tell nobody anything.
+const HOLDING: &str = "build-";
 
 impl Stage {
     /// Tells the rest, lets the unit work in peace, and judges.
@@ -32,21 +31,25 @@ impl Stage {
         let tags = self.every_tag_names_a_complete_image(tally);
         let builds = rule::pushed(&self.world.updates(), |nvr| self.world.build(nvr));
         every_tag_is_as_the_rule_says(&tags, &builds);
-        tally.tags += self.everything_was_announced(&builds);
+        self.everything_was_announced(&tags, &builds, tally);
         tally.told.history += self.world.told_of_history;
         tally.told.stories += self.world.told_of_stories;
         tally.told.witnesses += self.world.witnesses.told();
         tally.worlds += 1;
     }
 
-    /// Nothing is doubtful but the witnesses, and nothing waits, with the broker or here.
+    /// Nothing is left to do, here or with the broker. Each is looked at twice, for one makes work for the other.
     fn until_calm(&self) {
-        let calm = || {
-            let Doing { doubtful, outbox, surveying, survey_owed, .. } = self.doing();
-            let idle = doubtful + outbox == 0 && !surveying && !survey_owed;
-            (idle && self.queues_are_empty()).then_some(())
-        };
-        until("nothing is left to do", PATIENCE, || self.trouble(), calm);
+        let calm = || self.is_idle() && self.queues_are_empty() && self.is_idle() && self.queues_are_empty();
+        until("nothing is left to do", PATIENCE, || self.trouble(), || calm().then_some(()));
+    }
+
+    /// Nothing is doubtful but the witnesses, and nothing waits to be announced.
+    fn is_idle(&self) -> bool {
+        self.doing().is_some_and(|doing| {
+            let Doing { doubtful, in_flight: _, outbox, surveying, survey_owed } = doing;
+            doubtful + outbox == 0 && !surveying && !survey_owed
+        })
     }
 
     /// Ours, and that of who listens.
@@ -59,36 +62,53 @@ impl Stage {
         format!("{:?}\n{}\n{}", self.doing(), self.mirror.status(), self.mirror.log())
     }
 
-    /// The last announcement of every desired tag is that it is so, and every witness was told to be parked.
-    fn everything_was_announced(&self, builds: &[Pushed]) -> usize {
-        let mut last: BTreeMap<(String, String), Value> = BTreeMap::new();
-        let mut parked: BTreeSet<String> = BTreeSet::new();
-        let text = |body: &Value, member: &str| body[member].as_str().unwrap().to_owned();
-        for Heard { class, body, .. } in self.listener.heard() {
-            match class.as_str() {
-                "TagMovedV1" => {
-                    last.insert((text(&body, "repository"), text(&body, "tag")), body["digest"].clone());
-                }
-                "KeyParkedV1" => drop(parked.insert(text(&body, "key"))),
-                other => panic!("nobody announces a {other}"),
-            }
-        }
+    /// All that the ledger takes for announced was, and last so; every tag that the rule speaks of is among it, and every
+    /// witness was told to be parked.
+    fn everything_was_announced(&self, tags: &Tags, builds: &[Pushed], tally: &mut Tally) {
+        let Heard { moved, parked } = self.heard();
         let silent = |key: &&str| !parked.contains(*key);
         let silent: Vec<&str> = self.world.witnesses.keys().into_iter().filter(silent).collect();
         assert!(silent.is_empty(), "parked, and never announced: {silent:?}");
         assert_eq!(parked.len(), self.world.witnesses.keys().len(), "only witnesses are parked: {parked:?}");
-        let desired = rule::desired(builds);
-        for ((repository, tag), build) in &desired {
-            let told = last.get(&(format!("fedora/{repository}"), tag.clone()));
-            assert_eq!(
-                told.and_then(Value::as_str),
-                Some(build.digest.as_str()),
-                "{repository}:{tag} was last said to be {}",
-                build.nvr
-            );
+        let facts = self.ledger().facts;
+        for (tag, digest) in &facts {
+            assert_eq!(moved.get(tag), Some(digest), "what was last announced of {tag}");
         }
-        desired.len()
+        let host = self.public.host();
+        for ((repository, tag), build) in rule::desired(builds) {
+            let fact = facts.get(&format!("{host}/fedora/{repository}:{tag}"));
+            assert_eq!(fact, Some(&build.digest), "{repository}:{tag} is announced as {}", build.nvr);
+        }
+        let named = tags.keys().filter(|(_, tag)| !tag.starts_with(HOLDING));
+        let silent = named.filter(|(name, tag)| !facts.contains_key(&format!("{host}/{name}:{tag}")));
+        tally.announced += facts.len();
+        tally.unannounced += silent.count();
     }
+
+    fn heard(&self) -> Heard {
+        let mut heard = Heard::default();
+        for announcement in self.listener.heard() {
+            let text = |member: &str| announcement.body[member].as_str().unwrap_or_default().to_owned();
+            match announcement.class.as_str() {
+                "TagMovedV1" => {
+                    let tag = format!("{}/{}:{}", text("registry"), text("repository"), text("tag"));
+                    heard.moved.insert(tag, text("digest"));
+                }
+                "KeyParkedV1" => drop(heard.parked.insert(text("key"))),
+                other => panic!("nobody announces a {other}"),
+            }
+        }
+        heard
+    }
+}
+
+/// What was announced.
+#[derive(Default)]
+struct Heard {
+    /// The last of every tag: `host/repository:tag` to digest.
+    moved: BTreeMap<String, String>,
+    /// Keys that a person must look at.
+    parked: BTreeSet<String>,
 }
 
 /// Every tag that the rule speaks of is there and right, each image is held, and no other tag has no right to be.

@@ -10,7 +10,7 @@ use flatbus_base::Random;
 use flatbus_embedded::koji::Builds;
 use serde_json::{Value, json};
 
-use super::autopsy::Doubts;
+use super::autopsy::Ledger;
 
 /// A Flatpak's completion, as Koji tells it.
 const MESSAGES: &str = include_str!("../../../schemas/samples/messages/synthetic-koji-flatpak-era.jsonl");
@@ -91,19 +91,19 @@ impl Witnesses {
     }
 
     /// The messages that left the broker and are not in the ledger: acknowledged and lost.
-    pub fn lost(&self, waiting: &BTreeSet<String>, ledger: &Doubts) -> Vec<&str> {
+    pub fn lost(&self, waiting: &BTreeSet<String>, ledger: &Ledger) -> Vec<&str> {
         let lost = |id: &&String| !waiting.contains(*id) && !self.is_recorded(id, ledger);
         self.keys.keys().filter(lost).map(String::as_str).collect()
     }
 
     /// How many of the messages that the broker still has are in the ledger: recorded, and not acknowledged.
-    pub fn recorded(&self, waiting: &BTreeSet<String>, ledger: &Doubts) -> usize {
+    pub fn recorded(&self, waiting: &BTreeSet<String>, ledger: &Ledger) -> usize {
         waiting.iter().filter(|id| self.is_recorded(id, ledger)).count()
     }
 
-    fn is_recorded(&self, id: &str, ledger: &Doubts) -> bool {
+    fn is_recorded(&self, id: &str, ledger: &Ledger) -> bool {
         let key = self.keys.get(id);
-        key.and_then(|key| ledger.get(key)).is_some_and(|causes| causes.contains(id))
+        key.and_then(|key| ledger.doubts.get(key)).is_some_and(|causes| causes.contains(id))
     }
 }
 
