@@ -141,6 +141,8 @@ async fn a_peer_silent_at_connect_is_given_up_and_asked_again(rabbit: &Rabbit, v
 async fn lost_acknowledgements_bring_the_messages_again_and_harm_nothing(rabbit: &Rabbit, vhost: String) {
     let relay = Relay::to(rabbit.amqp_port).await;
     let mut stage = Stage::set_quiet(rabbit, &vhost, relay.port, false).await;
+    let knows = async || (rabbit.messages(&vhost, QUEUE) == (0, 0)).then_some(());
+    stage.until("the broker knows of every acknowledgement", PATIENCE, knows).await;
     relay.set(Mood::Deaf);
     let acked_before = stage.witness.metrics.get(Counter::Acked);
     let things = stage.crowd.say(10).await;

@@ -78,7 +78,6 @@ fn facts_of_a_broker_that_stays_whole() {
         the_prefetch_count_is_obeyed_and_one_acknowledgement_covers_all_before_it,
         several_queues_are_consumed_and_acknowledged_over_one_channel,
         a_pause_hands_unacknowledged_deliveries_to_others,
-        a_dropped_next_loses_nothing,
         what_is_no_message_comes_with_its_bytes,
         an_announcement_is_confirmed_and_looks_like_the_librarys,
         many_announcements_at_once_are_each_confirmed,
@@ -156,7 +155,7 @@ fn a_peer_that_falls_silent_is_given_up_at_every_phase_and_leaves_no_thread() {
         // Silent once consuming: heartbeats notice.
         let proxy = stalling_proxy(rabbit.amqp_port, 4000);
         let mut source = source(&plain(proxy, "test2"));
-        connected(&mut source).await;
+        reconnected(&mut source).await; // Half a second is little on a busy machine.
         let broker = Raw::open(&rabbit, "test2").await;
         broker.publish("a.large", format!("{{\"x\": {:?}}}", "x".repeat(9000)).as_bytes()).await;
         let reason = timeout(PATIENCE, disconnected(&mut source)).await.unwrap();
@@ -403,28 +402,6 @@ async fn a_pause_hands_unacknowledged_deliveries_to_others(rabbit: &Rabbit, vhos
     paused.resume().await;
     assert!(!connected(&mut paused).await);
     assert_eq!(topic(&delivery(&mut paused).await), "a.two");
-}
-
-async fn a_dropped_next_loses_nothing(rabbit: &Rabbit, vhost: String) {
-    let mut source = source(&config(&rabbit.url(&vhost), DURABLE_QUEUE));
-    // Each poll is dropped at once, while it connects too.
-    let mut polls = 0_u32;
-    let mut now = async |source: &mut AmqpSource| loop {
-        polls += 1;
-        if let Ok(event) = timeout(Duration::from_millis(1), source.next()).await {
-            break event;
-        }
-    };
-    assert!(matches!(now(&mut source).await, SourceEvent::Connected { .. }));
-    let broker = Raw::open(rabbit, &vhost).await;
-    for number in 0..20 {
-        broker.publish(&format!("a.{number}"), b"{}").await;
-    }
-    for number in 0..10 {
-        let SourceEvent::Delivery(delivery) = now(&mut source).await else { panic!("lost") };
-        assert_eq!(topic(&delivery), format!("a.{number}"));
-    }
-    assert!(polls > 1, "nothing was ever dropped");
 }
 
 async fn what_is_no_message_comes_with_its_bytes(rabbit: &Rabbit, vhost: String) {

@@ -74,10 +74,11 @@ impl Stage {
 
     /// From now on what is delivered is recorded and not acknowledged; waits until some is.
     pub async fn leave_unacknowledged(&self) {
-        let before = self.witness.unacknowledged();
+        let none = async || (self.witness.unacknowledged() == 0).then_some(());
+        self.until("it has caught up", PATIENCE, none).await;
         self.witness.hold();
         self.crowd.say(UNACKED).await;
-        let some = async || (self.witness.unacknowledged() >= before + UNACKED as u64).then_some(());
+        let some = async || (self.witness.unacknowledged() >= UNACKED as u64).then_some(());
         self.until("deliveries are unacknowledged", PATIENCE, some).await;
     }
 

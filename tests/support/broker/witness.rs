@@ -121,7 +121,7 @@ impl Witness {
         self.gate.send_replace(true);
     }
 
-    /// Deliveries of this process' life less its acknowledgements: those of lost sessions count for ever.
+    /// Deliveries less acknowledgements: what a lost session left unacknowledged counts for ever.
     pub fn unacknowledged(&self) -> u64 {
         self.metrics.get(Counter::Received) - self.metrics.get(Counter::Acked)
     }

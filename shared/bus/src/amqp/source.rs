@@ -26,9 +26,9 @@ use crate::{Config, Delivery, Receipt, Source, SourceError, SourceEvent, decode}
 
 /// Longest wait between two attempts, unless the configuration begins with a longer one: with the time-outs of an attempt,
 /// what keeps a broker that is well again from being consumed.
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(3);
-/// Attempts that fail for the same reason before that is told once more: a line a minute in the log, not twenty.
-const ATTEMPTS_UNTOLD_MAX: u32 = 20;
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Attempts that fail for the same reason before that is told once more: a line a minute in the log, not forty.
+const ATTEMPTS_UNTOLD_MAX: u32 = 40;
 /// Time for an acknowledgement to be written; what takes longer is a lost connection.
 const ACK_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -129,42 +129,6 @@ async fn a_huge_line_is_cut_and_the_next_one_read() {
 }
 
 #[tokio::test]
-async fn what_was_not_acknowledged_comes_again_after_a_pause() {
-    let file = recording(&[&line("one"), &line("two"), &line("three")]);
-    let mut source = open(&file, None).await;
-    let one = next_delivery(&mut source).await;
-    let two = next_delivery(&mut source).await;
-    source.ack(one.receipt).await;
-    source.pause().await;
-    source.resume().await;
-    source.ack(two.receipt).await; // Void: of the session before the pause.
-    assert_eq!(read_all(&mut source).await, ["two", "three"]);
-}
-
-#[tokio::test]
-async fn a_paused_source_says_nothing() {
-    let file = recording(&[&line("one")]);
-    let mut source = open(&file, None).await;
-    source.pause().await;
-    let waited = tokio::time::timeout(Duration::from_millis(50), source.next()).await;
-    assert!(waited.is_err());
-    source.resume().await;
-    assert_eq!(read_all(&mut source).await, ["one"]);
-}
-
-#[tokio::test]
-async fn a_dropped_read_loses_nothing() {
-    let file = recording(&[&line("one"), &line("two")]);
-    let mut source = open(&file, None).await;
-    // Polled once and dropped, wherever it then waits for the file.
-    if let std::task::Poll::Ready(event) = futures::poll!(std::pin::pin!(source.next())) {
-        assert!(matches!(event, SourceEvent::Connected { .. }));
-    }
-    let seen = read_all(&mut source).await;
-    assert_eq!(seen, ["one", "two"]);
-}
-
-#[tokio::test]
 async fn what_is_no_recording_is_refused_with_a_sentence() {
     let refusal = async |path: &Path, position: Option<&str>| {
         FileSource::open(path, position, Limits::default()).await.map(|_| ()).unwrap_err().to_string()

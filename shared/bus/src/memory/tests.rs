@@ -132,20 +132,6 @@ async fn what_is_acknowledged_is_gone_and_what_is_not_comes_again_in_order() {
 }
 
 #[tokio::test]
-async fn no_more_than_the_prefetch_count_is_delivered_unacknowledged() {
-    let bus = MemoryBus::new();
-    bus.set_prefetch_count(NonZeroUsize::MIN);
-    let mut source = bus.source(QUEUE);
-    connected(&mut source).await;
-    bus.publish(message("one"));
-    bus.publish(message("two"));
-    let one = delivery(&mut source).await;
-    assert!(silent(&mut source));
-    source.ack(one.receipt).await;
-    assert_eq!(id(&delivery(&mut source).await), "two");
-}
-
-#[tokio::test]
 async fn a_pause_hands_back_what_is_not_acknowledged() {
     let bus = MemoryBus::new();
     let (mut paused, mut other) = (bus.source(QUEUE), bus.source(QUEUE));
