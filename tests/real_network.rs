@@ -35,11 +35,11 @@ const ROUNDS: u64 = 100;
 const ROUNDS_PER_HISTORY: u64 = 100;
 const ROUNDS_BETWEEN_CALMS: u64 = 10;
 /// How long a round lasts: most of what it has in store strikes within this.
-const ROUND: Duration = Duration::from_millis(700);
+const ROUND: Duration = Duration::from_millis(500);
 /// Played before the first round: until the first Flatpak is in testing.
 const WARM_UP_PERCENT: u64 = 35;
 /// The last rounds of a history begin with a survey each.
-const SURVEYS: u64 = 10;
+const SURVEYS: u64 = 5;
 const REPEATS_PER_ROUND: usize = 6;
 /// The status is told in this time, whatever the network does, on a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -68,6 +68,7 @@ fn play(seed: u64, rounds: u64) {
     println!("{:.0?} to set the stage; the unit holds {:?}", SystemClock.monotonic() - began, stage.held());
     let random = Random::from_seed(seed);
     let (mut longest, mut surveyed) = (Duration::ZERO, None);
+
     for round in 1..=rounds {
         println!("round {round}: {}", stage.lines.told(seed, round));
         stage.lines.follow(seed, round);
@@ -87,6 +88,7 @@ fn play(seed: u64, rounds: u64) {
             longest = longest.max(calm(&stage, &before, surveyed));
         }
     }
+
     stage.until_queue_is_empty();
     assert!(rounds < ROUNDS || stage.lines.struck_by_every_fault(), "{}", stage.lines.figures());
     let tags = judge(&stage);
@@ -94,7 +96,16 @@ fn play(seed: u64, rounds: u64) {
         "{}{tags} tags are right; {longest:.1?} from calm to nothing left to do, at the longest",
         stage.lines.figures()
     );
+    stop_on_dead_lines(&mut stage, &random);
+}
+
+/// Told to stop with work on its hands and nobody answering, it ends in good order all the same.
+fn stop_on_dead_lines(stage: &mut Stage, random: &Random) {
+    stage.repeat(random, REPEATS_PER_ROUND);
+    stage.lines.stall();
+    let began = SystemClock.monotonic();
     assert_eq!(stage.mirror.terminate().code(), Some(0), "{}", stage.mirror.log());
+    println!("stopped on dead lines in {:.1?}", SystemClock.monotonic() - began);
 }
 
 /// Plays until everything was done once, a lost connection included, so that what is set up once is there (lapin lets

@@ -83,12 +83,21 @@ impl Lines {
 
     /// Every connection is reset, until that struck both to the broker.
     pub fn reset(&self) {
-        let now = Course { fault: Some((When::AfterBytes(0), Fault::Reset)), ..Course::default() };
+        self.strike(Fault::Reset);
+        let struck = || self.broker.struck().get(&Fault::Reset) >= Some(&BROKER_CONNECTIONS_MAX);
+        until("the lines are reset", SLACK, String::new, || struck().then_some(()));
+    }
+
+    /// Nothing comes through any more, and everything stays connected.
+    pub fn stall(&self) {
+        self.strike(Fault::Stall);
+    }
+
+    fn strike(&self, fault: Fault) {
+        let now = Course { fault: Some((When::AfterBytes(0), fault)), ..Course::default() };
         for proxy in self.all() {
             proxy.all(Fate { to_server: now, to_client: now });
         }
-        let struck = || self.broker.struck().get(&Fault::Reset) >= Some(&BROKER_CONNECTIONS_MAX);
-        until("the lines are reset", SLACK, String::new, || struck().then_some(()));
     }
 
     pub fn calm(&self) {
@@ -139,18 +148,17 @@ fn long(proxy: &Proxy, most: impl Fn(&Silence) -> Duration) -> Vec<String> {
 
 fn figures(proxy: &Proxy) -> String {
     let silences = proxy.silences();
-    let mut lasted: Vec<Duration> = silences.iter().map(|silence| silence.lasted).collect();
-    lasted.sort();
-    let at =
-        |part: usize| lasted.get(lasted.len().saturating_sub(1) * part / 100).copied().unwrap_or_default();
+    let lasted = || silences.iter().map(|silence| silence.lasted).max().unwrap_or_default();
+    let unheard = || silences.iter().map(|silence| silence.unheard).max().unwrap_or_default();
     format!(
-        "{}: {} connections, {} times refused, struck {:?}; {} silences, put up with for {:.1?} (median) to {:.1?} (longest)",
+        "{}: {} connections, {} times refused, struck {:?}; {} silences, put up with for at most {:.1?}, {:.1?} without \
+         a byte",
         proxy.name(),
         proxy.connections(),
         proxy.refused(),
         proxy.struck(),
         silences.len(),
-        at(50),
-        at(100),
+        lasted(),
+        unheard(),
     )
 }

@@ -7,9 +7,9 @@ use flatbus_base::Random;
 /// A fault by bytes strikes within this many: a small image and its requests are about as long.
 const BYTES_MAX_LOG2: u64 = 17;
 /// A fault by time strikes within this.
-const STRIKE_MAX_MS: u64 = 1_000;
+const STRIKE_MAX_MS: u64 = 800;
 const DELAY_MAX_MS: u64 = 120;
-const REFUSE_MAX_MS: u64 = 800;
+const REFUSE_MAX_MS: u64 = 600;
 
 /// What becomes of a connection, or of one way of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
