@@ -105,6 +105,23 @@ pub fn believe(acted: &BTreeMap<String, Acted>, answer: &[Update]) -> Result<(),
     Ok(())
 }
 
+/// Updates that were pushed after those we acted on, as they are now not acted on: a settle that was cut short may have
+/// moved tags for them, and told nobody.
+pub fn passed_over<'a>(acted: &BTreeMap<String, Acted>, updates: &'a [Update]) -> Vec<&'a Update> {
+    if acted.is_empty() {
+        return Vec::new(); // Every update there ever was would be later.
+    }
+    let was = |update: &Update| acted.get(&update.alias).map(|was| was.stage);
+    let of = |update: &&Update, stage: Stage| was(update).is_some_and(|was| was >= stage);
+    let stable =
+        updates.iter().filter(|update| of(update, Stage::Stable)).filter_map(|u| u.date_stable).max();
+    let testing =
+        updates.iter().filter(|update| of(update, Stage::Testing)).filter_map(|u| u.date_testing).max();
+    let unknown = |update: &&Update| was(update) != Some(Stage::of(update.status));
+    let later = |update: &&Update| update.date_stable > stable || update.date_testing > testing;
+    updates.iter().filter(unknown).filter(later).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +164,27 @@ mod tests {
         for status in [Status::Testing, Status::Unpushed, Status::Obsolete] {
             assert!(believe(&stable, &[shown(status, None)]).is_err(), "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_was_pushed_since_and_not_acted_on_is_passed_over() {
+        let pushed = |alias: &str, stable: Option<&str>, testing: &str| {
+            let status = if stable.is_some() { Status::Stable } else { Status::Testing };
+            let (date_stable, date_testing) = (stable.map(at), Some(at(testing)));
+            Update { status, date_stable, date_testing, ..update(alias, &["eog-1-1"]) }
+        };
+        let updates = [
+            pushed("U-0", Some("2022-01-02 00:00:00"), "2022-01-01 00:00:00"), // Long ago.
+            pushed("U-1", Some("2022-02-02 00:00:00"), "2022-02-01 00:00:00"),
+            pushed("U-2", Some("2022-03-02 00:00:00"), "2022-03-01 00:00:00"), // In testing when we acted on it.
+            pushed("U-3", None, "2022-02-20 00:00:00"),                        // Never the newest in testing.
+            pushed("U-4", None, "2022-03-20 00:00:00"),
+        ];
+        let mut known = acted("U-1", Stage::Stable, None);
+        known.extend(acted("U-2", Stage::Testing, None));
+        let aliases: Vec<&str> = passed_over(&known, &updates).iter().map(|u| u.alias.as_str()).collect();
+        assert_eq!(aliases, ["U-2", "U-4"]);
+        assert!(passed_over(&BTreeMap::new(), &updates).is_empty());
     }
 
     #[test]

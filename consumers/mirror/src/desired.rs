@@ -12,6 +12,7 @@ use flatbus_upstream::bodhi::{Status, Update};
 use jiff::Timestamp;
 
 use crate::{
+    fact::BuildFact,
     releases::Releases,
     sources::Placed,
     tagname::{held_build, holding_tag, tag_for},
@@ -126,6 +127,12 @@ pub fn testing_at(update: &Update) -> Option<Timestamp> {
     matches!(update.status, Status::Testing | Status::Stable).then_some(update.date_testing)?
 }
 
+/// `<version>-<release>` and `<version>` of a build, as tags.
+pub fn version_tags(fact: &BuildFact) -> Vec<Tag> {
+    let texts = [format!("{}-{}", fact.version, fact.release), fact.version.clone()];
+    texts.iter().filter_map(|text| tag_for(text)).collect()
+}
+
 /// The greatest date wins; of one second's pushes the newer build, then the greater alias: any order, one answer.
 fn newest<'a>(
     claims: &[Claim<'a>],
@@ -183,11 +190,8 @@ impl DesiredTags {
     }
 
     fn give_versions(&mut self, owner: &Owner<'_>) {
-        let fact = &owner.claim.build.fact;
-        for text in [format!("{}-{}", fact.version, fact.release), fact.version.clone()] {
-            if let Some(tag) = tag_for(&text) {
-                self.give(tag, wanted(owner));
-            }
+        for tag in version_tags(&owner.claim.build.fact) {
+            self.give(tag, wanted(owner));
         }
     }
 

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 use crate::{
     belief,
     builds::Facts,
-    desired::{Claim, DesiredTags, LATEST, TESTING, desired, stable_at, testing_at},
+    desired::{Claim, DesiredTags, LATEST, TESTING, desired, stable_at, testing_at, version_tags},
     memory::{self, ActedOn, Ownership, Shortcoming, Withheld},
     mirror::Mirror,
     plan::{Actual, Held},
     sources::Placed,
-    tagname::tag_for,
+    tagname::{held_build, tag_for},
     withdrawn,
     writer::{Neighbour, TagWriter},
 };
@@ -43,6 +43,8 @@ pub(crate) struct View {
     pub unknown: BTreeMap<String, Timestamp>,
     /// What they are.
     pub actual: Actual,
+    /// Versions of builds that no rule speaks of any more, and that may have been moved before without being told.
+    pub passed_over: BTreeMap<Tag, Option<Digest>>,
     /// Media types of what they name.
     pub media_types: BTreeMap<Digest, String>,
     /// Updates in a compose, where that matters.
@@ -77,13 +79,14 @@ impl Mirror {
             desired,
             unknown,
             actual: Actual::default(),
+            passed_over: BTreeMap::new(),
             media_types: BTreeMap::new(),
             composing: BTreeSet::new(),
             quiet: BTreeMap::new(),
             updates,
             builds,
         };
-        self.read_destination(ctx, &mut view).await?;
+        self.read_destination(ctx, &mut view, &acted).await?;
         if self.config.tag_writer == TagWriter::Bodhi {
             self.read_neighbour(ctx, &mut view).await?;
         }
@@ -165,7 +168,7 @@ impl Mirror {
         unknown
     }
 
-    async fn read_destination(&self, ctx: &Ctx, view: &mut View) -> Result<(), Failure> {
+    async fn read_destination(&self, ctx: &Ctx, view: &mut View, acted: &ActedOn) -> Result<(), Failure> {
         view.actual.held = memory::held_tags(ctx, &view.repository)?;
         for build in view.desired.holding.values() {
             if let Some(withheld) = ctx.memo::<Withheld>(&memory::withheld(&build.nvr))?
@@ -175,7 +178,9 @@ impl Mirror {
             }
         }
         let owned = ctx.memo::<Ownership>(&memory::ownership(&view.full))?.is_some();
-        let asked: Vec<Tag> = tags_to_ask(view, ctx.for_survey());
+        let passed_over = passed_over(acted, view);
+        let asked: Vec<Tag> =
+            tags_to_ask(view, ctx.for_survey()).into_iter().chain(passed_over.iter().cloned()).collect();
         let registry = if ctx.for_survey() { &self.unhurried } else { &self.registries.destination };
         let heads = asked.into_iter().map(|tag| head(&**registry, &view.full, tag, owned));
         let heads: Vec<(Tag, Option<ManifestHead>)> =
@@ -185,7 +190,8 @@ impl Mirror {
             if let Some(head) = &head {
                 view.media_types.insert(head.digest, head.media_type.clone());
             }
-            view.actual.tags.insert(tag, head.map(|head| head.digest));
+            let tags = if passed_over.contains(&tag) { &mut view.passed_over } else { &mut view.actual.tags };
+            tags.insert(tag, head.map(|head| head.digest));
         }
         Ok(())
     }
@@ -256,6 +262,17 @@ fn tags_to_ask(view: &View, thorough: bool) -> Vec<Tag> {
         view.desired.tags.keys().chain(holding.map(|(tag, _)| tag)).cloned().collect();
     tags.extend([LATEST, TESTING].into_iter().filter_map(tag_for));
     tags.into_iter().collect()
+}
+
+/// Versions whose tags may have been moved by a settle that was cut short, for a build that has no tag by rule any more.
+fn passed_over(acted: &ActedOn, view: &View) -> BTreeSet<Tag> {
+    let updates = belief::passed_over(acted, &view.updates);
+    let named = |build: &&Placed| {
+        updates.iter().any(|update| update.builds.iter().any(|named| named.nvr == build.fact.nvr))
+    };
+    let versions = view.builds.iter().filter(named).flat_map(|build| version_tags(&build.fact));
+    let asked: BTreeSet<Tag> = tags_to_ask(view, true).into_iter().collect();
+    versions.filter(|tag| !asked.contains(tag) && held_build(tag).is_none()).collect()
 }
 
 /// Tags that name something else than they should, with what they name.

@@ -124,11 +124,13 @@ impl Mirror {
         Ok(keys)
     }
 
-    /// What holds now for every tag by rule, and for `latest` and `testing` in any case.
+    /// What holds now for every tag by rule, for `latest` and `testing` in any case, and for what was moved and not told.
     fn facts(&self, view: &View, done: &Done) -> Vec<Fact> {
         let floating = [LATEST, TESTING].into_iter().filter_map(tag_for);
-        let tags: BTreeSet<Tag> = view.desired.tags.keys().cloned().chain(floating).collect();
-        let asked = |tag: &Tag| done.tags.get(tag).or_else(|| view.actual.tags.get(tag)).copied();
+        let named = view.desired.tags.keys().chain(view.passed_over.keys()).cloned();
+        let tags: BTreeSet<Tag> = named.chain(floating).collect();
+        let seen = |tag: &Tag| view.actual.tags.get(tag).or_else(|| view.passed_over.get(tag));
+        let asked = |tag: &Tag| done.tags.get(tag).or_else(|| seen(tag)).copied();
         tags.into_iter()
             .filter_map(|tag| asked(&tag).map(|digest| self.fact(view, done, tag, digest)))
             .collect()

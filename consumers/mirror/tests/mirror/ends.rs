@@ -149,6 +149,35 @@ async fn a_destination_that_fails_at_any_call_ends_the_same() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_moved_before_a_failure_is_told_even_where_the_next_push_has_overtaken_it() {
+    let begun = async || {
+        let world = plain().world().await;
+        for (nvr, id) in [("eog-1-1", 1), ("eog-2-1", 2), ("eog-3-1", 3)] {
+            world.build(nvr, id, "eog");
+        }
+        world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-09-01 00:00:00"));
+        world.settle(&["build/eog-1-1"]).await;
+        world.public.forget_calls();
+        world.bodhi.put(stable("U-2", &["eog-2-1"], "2022-09-10 00:00:00"));
+        world
+    };
+    let whole = begun().await;
+    whole.settle(&["build/eog-2-1"]).await;
+    for n in 0..whole.public.calls().len() as u64 {
+        for after in [false, true] {
+            let world = begun().await;
+            let fault = move || if after { Fault::FailAfter(broken()) } else { Fault::Fail(broken()) };
+            break_nth(&world, n, fault);
+            world.settle(&["build/eog-2-1"]).await;
+            world.bodhi.put(stable("U-3", &["eog-3-1"], "2022-09-20 00:00:00"));
+            world.settle(&["build/eog-3-1"]).await;
+            until_settled(&world).await;
+            told_the_truth(&world, n);
+        }
+    }
+}
+
 /// Everything that was announced, taken together, is what stands there now.
 fn told_the_truth(world: &World, n: u64) {
     let mut told: BTreeMap<String, Option<String>> = BTreeMap::new();
