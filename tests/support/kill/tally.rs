@@ -157,7 +157,7 @@ impl fmt::Display for Tally {
         writeln!(f, "{} walks over all tags saw {} images, each complete.", self.walks, self.images)?;
         write!(
             f,
-            "{} worlds ended as the rule says, with {} tags announced; {} versions were overtaken while nobody could say it.",
+            "{} worlds ended as the rule says, with {} tags announced; {} overtaken versions stand unannounced.",
             self.worlds, self.announced, self.unannounced
         )
     }
