@@ -127,27 +127,25 @@ impl<'a, 'job> BlobCopy<'a, 'job> {
     /// One streamed PATCH and a PUT; after a break, another PATCH from where the destination stands.
     async fn send_streamed(&self, reading: &Arc<Reading>, begun: Option<Upload>) -> Result<(), Error> {
         let share = self.share(STREAM_BYTES).await;
-        let to = &self.job.to;
+        let (to, size) = (&self.job.to, self.blob.size);
         let mut upload = self.begin(begun).await?;
         let (mut at, mut resumes) = (0, self.resumes());
-        while at < self.blob.size {
-            let chunks = reading.chunks(at);
-            match to
-                .registry
-                .upload_stream(&to.repository, &mut upload, at, Some(self.blob.size), chunks)
-                .await
-            {
-                Ok(()) => at = self.blob.size,
-                Err(Error::Unsupported { .. }) => {
+        loop {
+            let done = if at < size {
+                let chunks = reading.chunks(at);
+                to.registry.upload_stream(&to.repository, &mut upload, at, Some(size), chunks).await
+            } else {
+                self.end_verified(&upload, None, reading).await
+            };
+            match done {
+                Ok(()) if at < size => at = size,
+                Ok(()) => return Ok(()),
+                Err(Error::Unsupported { .. }) if at < size => {
                     drop(share);
                     return self.send_chunked(reading, upload, FALLBACK_CHUNK_BYTES).await;
                 }
                 Err(error) => (upload, at) = self.take_up(upload, at, error, reading, &mut resumes).await?,
             }
-        }
-        match reading.verdict() {
-            Ok(()) => self.end(upload, None).await,
-            Err(error) => self.abandon(upload, error).await,
         }
     }
 
@@ -164,22 +162,27 @@ impl<'a, 'job> BlobCopy<'a, 'job> {
         let mut resumes = self.resumes();
         let (mut at, mut chunks) = (0, reading.chunks(0));
         let mut chunk = self.next_or_abandon(&mut chunks, reading, bytes, &upload).await?;
-        while at + (chunk.len() as u64) < self.blob.size {
-            let patch = to.registry.upload_patch(&to.repository, &mut upload, at, chunk.clone());
-            let (sent, next) = futures::join!(patch, collect(&mut chunks, reading, bytes));
-            match (sent, next) {
-                (Ok(()), Ok(next)) => (at, chunk) = (at + chunk.len() as u64, next),
-                (_, Err(error)) => return self.abandon(upload, error).await,
-                (Err(error), Ok(_)) => {
-                    (upload, at) = self.take_up(upload, at, error, reading, &mut resumes).await?;
-                    chunks = reading.chunks(at);
-                    chunk = self.next_or_abandon(&mut chunks, reading, bytes, &upload).await?;
+        loop {
+            let end = at + chunk.len() as u64;
+            let error = if end < self.blob.size {
+                let patch = to.registry.upload_patch(&to.repository, &mut upload, at, chunk.clone());
+                match futures::join!(patch, collect(&mut chunks, reading, bytes)) {
+                    (Ok(()), Ok(next)) => {
+                        (at, chunk) = (end, next);
+                        continue;
+                    }
+                    (_, Err(error)) => return self.abandon(upload, error).await,
+                    (Err(error), Ok(_)) => error,
                 }
-            }
-        }
-        match reading.verdict() {
-            Ok(()) => self.end(upload, Some((at, chunk))).await,
-            Err(error) => self.abandon(upload, error).await,
+            } else {
+                match self.end_verified(&upload, Some((at, chunk.clone())), reading).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                }
+            };
+            (upload, at) = self.take_up(upload, at, error, reading, &mut resumes).await?;
+            chunks = reading.chunks(at);
+            chunk = self.next_or_abandon(&mut chunks, reading, bytes, &upload).await?;
         }
     }
 
@@ -226,6 +229,17 @@ impl<'a, 'job> BlobCopy<'a, 'job> {
             Some(upload) => Ok(upload),
             None => to.registry.upload_begin(&to.repository).await,
         }
+    }
+
+    /// The PUT, once all that was read is what was named.
+    async fn end_verified(
+        &self,
+        upload: &Upload,
+        last: Option<(u64, Bytes)>,
+        reading: &Reading,
+    ) -> Result<(), Error> {
+        reading.verdict()?;
+        self.end(upload.clone(), last).await
     }
 
     /// The PUT. One whose answer was lost may have done its work: the blob tells.
