@@ -51,9 +51,7 @@ impl Mirror {
                 self.staging(ctx, Some(since), &mut keys).await?;
             }
         }
-        let mut keys: Vec<Key> = keys.into_iter().collect();
-        keys.sort_by_key(|key| flatbus_runtime::Consumer::rank(self, key));
-        Ok(keys)
+        Ok(keys.into_iter().collect()) // In their order: a survey cut short goes on behind the last one recorded.
     }
 
     /// A repository where it is remembered that the package feeds it; else a build, whose settling remembers that first.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use flatbus_mirror::Key;
+use flatbus_runtime::{Consumer as _, SurveyScope};
 use flatbus_upstream::{
     bodhi::Status,
     memory::{BodhiCall, Fault},
 };
+use futures::StreamExt as _;
 
 use crate::world::{DAY, Setting, World, stable, testing, update};
 
@@ -155,4 +158,21 @@ async fn runtimes_go_before_the_applications_of_their_update() {
     assert_eq!(tagged.len(), 10);
     let place = tagged.iter().position(|name| name.contains("runtime")).unwrap();
     assert!(place < 8, "it was among the first that ran at once: {tagged:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_survey_yields_its_keys_in_their_order_so_that_one_cut_short_goes_on_where_it_was() {
+    let world = World::new().await;
+    for (id, name) in [(1, "baobab"), (2, "eog"), (3, "f36/flatpak-runtime")] {
+        let nvr = format!("{}-1-1", name.replace('/', "-"));
+        world.build(&nvr, id, name);
+        world.bodhi.put(stable(&format!("U-{id}"), &[&nvr], "2022-09-01 00:00:00"));
+    }
+    world.rig.survey(true).await.unwrap();
+    world.build("abiword-1-1", 4, "abiword");
+    world.bodhi.put(stable("U-4", &["abiword-1-1"], "2022-09-02 00:00:00"));
+    let (mirror, ctx) = world.rig.unit.consumer();
+    let keys: Vec<Key> = mirror.survey(&ctx, SurveyScope::Full).map(Result::unwrap).collect().await;
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    assert!(keys.is_sorted(), "{keys:?}");
 }
