@@ -7,7 +7,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    stage::{BODHI, HOUR, MINUTE, story},
+    hosts::BODHI,
+    stage::{HOUR, MINUTE, story},
     strike::{any, updates},
     truth::{self, Push::Stable, Push::Testing},
 };
@@ -48,9 +49,9 @@ fn a_page_that_shifts_while_it_is_read_is_read_again() {
     story(async |stage| {
         let (build, now) = (stage.build(1), "2022-09-01T00:00:00Z".parse().unwrap());
         for number in 0..60 {
-            stage.bodhi.updates.set_update(truth::old_update(&build, number, now)).unwrap();
+            stage.hosts.bodhi.updates.set_update(truth::old_update(&build, number, now)).unwrap();
         }
-        let (known, mut number) = (stage.bodhi.updates.clone(), 60);
+        let (known, mut number) = (stage.hosts.bodhi.updates.clone(), 60);
         let second = |seen: &Seen| seen.query.ends_with("page=2");
         stage.strike_by(BODHI, 2, second, move |_| {
             number += 1;
@@ -66,7 +67,7 @@ fn a_stale_list_is_believed_until_the_next_survey() {
     story(async |stage| {
         stage.push(1, Stable);
         stage.quiet().await;
-        let stale = Fault::By(answering(stage.bodhi.updates.snapshot()));
+        let stale = Fault::By(answering(stage.hosts.bodhi.updates.snapshot()));
         stage.strike_for(MINUTE, BODHI, any, stale);
         stage.push(2, Stable);
         stage.quiet().await;
@@ -80,7 +81,7 @@ fn a_stale_list_is_believed_until_the_next_survey() {
 fn an_update_that_goes_back_in_a_stale_list_moves_no_tag_back() {
     story(async |stage| {
         stage.push(1, Testing);
-        let stale = Fault::By(answering(stage.bodhi.updates.snapshot()));
+        let stale = Fault::By(answering(stage.hosts.bodhi.updates.snapshot()));
         stage.quiet().await;
         stage.push(1, Stable);
         stage.quiet().await;

@@ -5,7 +5,8 @@ use flatbus_http::Settings;
 use http::Method;
 
 use super::{
-    stage::{CANDIDATE, HOUR, PUBLIC, Setting, Stage, story, story_on},
+    hosts::{CANDIDATE, PUBLIC},
+    stage::{HOUR, Setting, Stage, story, story_on},
     strike::{ALWAYS, is},
     truth::Push::Stable,
 };

@@ -5,7 +5,8 @@ use flatbus_embedded::Fault;
 use http::{Method, StatusCode};
 
 use super::{
-    stage::{BODHI, CANDIDATE, KOJI, PUBLIC, Setting, Stage, story, story_on},
+    hosts::{BODHI, CANDIDATE, KOJI, PUBLIC},
+    stage::{Setting, Stage, story, story_on},
     strike::{call, is, updates},
     truth::Push::{Stable, Testing},
 };
@@ -63,7 +64,7 @@ fn a_story_that_contacts_a_host_outside_of_the_list_fails() {
 #[test]
 fn a_story_told_twice_asks_the_same_to_the_byte() {
     let tell = async |stage: &mut Stage| {
-        let control = stage.public.control();
+        let control = stage.hosts.public.control();
         stage.strike_by(PUBLIC, 1, is(Method::PATCH, "/uploads/"), move |_| {
             control.expire_tokens();
             Fault::CutRequest { after: 50_000 }

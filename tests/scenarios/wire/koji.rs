@@ -9,7 +9,8 @@ use flatbus_embedded::{
 use serde_json::json;
 
 use super::{
-    stage::{HOUR, KOJI, MINUTE, story},
+    hosts::KOJI,
+    stage::{HOUR, MINUTE, story},
     strike::{ALWAYS, call},
     truth::Push::Stable,
 };

@@ -3,9 +3,12 @@
 //!
 //! A story says what happens and nothing else: [`stage::story`] owns the ending, and fails on whatever is left.
 
+mod ending;
+mod hosts;
 mod stage;
 mod strike;
 mod truth;
+mod unit;
 mod visitor;
 
 mod bodhi;

@@ -9,7 +9,8 @@ use flatbus_embedded::{
 use http::Method;
 
 use super::{
-    stage::{CANDIDATE, EOG, HOUR, PUBLIC, Setting, story, story_on},
+    hosts::{CANDIDATE, CDN, EOG, PUBLIC},
+    stage::{Setting, story, story_on},
     strike::{ALWAYS, is},
     truth::Push::Stable,
 };
@@ -38,7 +39,7 @@ fn a_tag_that_somebody_moves_between_look_and_write_ends_right() {
     story(async |stage| {
         stage.push(1, Stable);
         stage.quiet().await;
-        let (content, old) = (stage.public.content.clone(), stage.build(1).image.index);
+        let (content, old) = (stage.hosts.public.content.clone(), stage.build(1).image.index);
         stage.strike_by(PUBLIC, 1, is(Method::PUT, "/manifests/42.2"), move |_| {
             content.put_manifest(EOG, Some("latest"), old.media_type, old.bytes.clone()).unwrap();
             Fault::None
@@ -54,7 +55,7 @@ fn a_tag_that_bodhi_moves_between_look_and_write_is_looked_at_again() {
         stage.push(1, Stable);
         stage.quiet().await;
         let mut image = stage.build(2).image;
-        let content = stage.public.content.clone();
+        let content = stage.hosts.public.content.clone();
         stage.strike_by(PUBLIC, 1, is(Method::PATCH, "/uploads/"), move |_| {
             image.repository = EOG.to_owned();
             image.put(&content).unwrap();
@@ -74,9 +75,10 @@ fn a_tag_that_somebody_moves_is_put_right_by_the_next_survey() {
         stage.push(2, Stable);
         stage.quiet().await;
         let old = stage.build(1).image.index;
-        stage.public.content.put_manifest(EOG, Some("latest"), old.media_type, old.bytes).unwrap();
+        stage.hosts.public.content.put_manifest(EOG, Some("latest"), old.media_type, old.bytes).unwrap();
         assert_eq!(stage.tags()["latest"], 1);
-        stage.pass(25 * HOUR).await;
+        stage.survey().await;
+        assert_eq!(stage.tags()["latest"], 2);
     });
 }
 
@@ -84,11 +86,11 @@ fn a_tag_that_somebody_moves_is_put_right_by_the_next_survey() {
 fn an_image_that_vanished_and_comes_back_is_published_by_the_next_message() {
     story(async |stage| {
         let build = stage.build(1);
-        stage.candidate.content.remove_manifest("eog", &build.image.index.digest);
+        stage.hosts.candidate.content.remove_manifest("eog", &build.image.index.digest);
         stage.push(1, Stable);
         let sentence = "its image is unavailable, none of candidate.test/eog has it";
         stage.expect_parked("withheld/eog-flatpak-42.1-1", sentence).await;
-        build.image.put(&stage.candidate.content).unwrap();
+        build.image.put(&stage.hosts.candidate.content).unwrap();
         let told_again = stage.push_in_silence(1, Stable);
         stage.deliver(told_again);
     });
@@ -97,7 +99,7 @@ fn an_image_that_vanished_and_comes_back_is_published_by_the_next_message() {
 #[test]
 fn an_image_that_vanishes_in_mid_copy_leaves_nothing_tagged() {
     story(async |stage| {
-        let (build, content) = (stage.build(1), stage.candidate.content.clone());
+        let (build, content) = (stage.build(1), stage.hosts.candidate.content.clone());
         let child = build.image.children[1].manifest.digest.clone();
         stage.strike_by(CANDIDATE, 1, is(Method::GET, build.layer()), move |_| {
             content.remove_manifest("eog", &child);
@@ -112,7 +114,7 @@ fn an_image_that_vanishes_in_mid_copy_leaves_nothing_tagged() {
 fn an_image_that_is_gone_for_good_calls_a_person_and_holds_up_no_other() {
     story(async |stage| {
         let build = stage.build(1);
-        stage.candidate.content.remove_manifest("eog", &build.image.index.digest);
+        stage.hosts.candidate.content.remove_manifest("eog", &build.image.index.digest);
         stage.push(1, Stable);
         stage.expect_parked("withheld/eog-flatpak-42.1-1", "so its bytes should be there").await;
         stage.push(2, Stable);
@@ -127,8 +129,33 @@ fn a_repository_that_is_private_calls_a_person_and_is_named_only_once_it_is_publ
         let sentence = "public.test/fedora/eog is not public: make it public there";
         stage.expect_parked("repository/eog", sentence).await;
         assert!(!stage.tags().contains_key("latest"), "nobody could read what it names");
-        stage.public.content.set_private(EOG, false);
+        stage.hosts.public.content.set_private(EOG, false);
         stage.retry_all_parked().await;
+    });
+}
+
+#[test]
+fn a_repository_that_somebody_makes_private_keeps_its_tags_until_it_is_public_again() {
+    story(async |stage| {
+        stage.push(1, Stable);
+        stage.quiet().await;
+        stage.hosts.public.content.set_private(EOG, true);
+        stage.push(2, Stable);
+        stage.expect_parked("repository/eog", "public.test/fedora/eog is not public").await;
+        assert_eq!(stage.tags()["latest"], 1);
+        stage.hosts.public.content.set_private(EOG, false);
+        stage.retry_all_parked().await;
+    });
+}
+
+#[test]
+fn a_redirect_to_a_cdn_that_is_allowed_is_followed() {
+    story(async |stage| {
+        let to_cdn = Fault::Redirect { base: format!("https://{CDN}") };
+        stage.strike(CANDIDATE, ALWAYS, is(Method::GET, "/blobs/"), to_cdn);
+        stage.push(1, Stable);
+        stage.quiet().await;
+        assert!(stage.hosts.wire.asked()[CDN] >= 4, "two configs and two layers");
     });
 }
 
@@ -152,7 +179,7 @@ fn a_redirect_to_a_host_that_is_not_allowed_is_never_followed() {
         stage.push(1, Stable);
         let sentence = "elsewhere.test is not among the hosts that may be contacted";
         stage.expect_parked("repository/eog", sentence).await;
-        assert!(!stage.wire.asked().contains_key("elsewhere.test"));
+        assert!(!stage.hosts.wire.asked().contains_key("elsewhere.test"));
         stage.mend();
         stage.retry_all_parked().await;
     });

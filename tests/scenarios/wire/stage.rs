@@ -1,55 +1,31 @@
-//! The stage that each story is played on: four hosts on a wire, a broker, and the mirror as the program makes it. It owns
-//! the ending of every story: what must hold then is looked at here, by somebody from outside, and nothing may be left.
+//! The stage that each story is played on, and the words to tell it with. Its hosts are on a wire, its time is paused, and
+//! it owns the ending of every story.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, env, sync::Arc, thread, time::Duration};
 
-use axum::body::Body;
-use flatbus_base::{Clock, Random, Secret, SimClock};
-use flatbus_bus::MemoryBus;
+use flatbus_base::{Clock, Random, SimClock};
 use flatbus_embedded::{
-    Fault, Seen, Wire,
-    bodhi::{self, Bodhi},
-    koji::{self, Koji},
-    registry::{self, Access, Content, Registry},
+    Fault, Seen,
+    registry::{Content, Digest},
 };
-use flatbus_http::Client;
-use flatbus_ledger::{Filter, KeyState, Ledger, MemoryFiles, MemoryStore};
-use flatbus_mirror::{Config, Mirror, RawConfig, Secrets, http_settings};
-use flatbus_oci::{AuthFile, Credentials, copy::CopySettings};
-use flatbus_runtime::{Consumer, Ends, Failure, Manager, Parts, Settings, Unit, Unwatched};
-use flatbus_schemas::{KeyParked, Message};
-use flatbus_telemetry::metrics::{Counter, Metrics};
-use http::Request;
-use tokio::{runtime::Builder, task::JoinSet};
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use flatbus_ledger::KeyState;
+use flatbus_oci::CopySettings;
+use flatbus_runtime::Settings;
+use flatbus_schemas::Message;
+use tokio::runtime::Builder;
 
 use super::{
+    hosts::{CANDIDATE, EOG, Hosts},
     strike::{ALWAYS, Asked, Strikes},
     truth::{self, Build, Push},
-    visitor::Visitor,
+    unit::Running,
 };
-
-/// The hosts of the configuration.
-pub const CANDIDATE: &str = "candidate.test";
-pub const PUBLIC: &str = "public.test";
-pub const KOJI: &str = "koji.test";
-pub const BODHI: &str = "bodhi.test";
-/// Where eog is in the destination.
-pub const EOG: &str = "fedora/eog";
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-const QUEUE: &str = "mirror";
-const USER: &str = "mirror";
-const PASSWORD: &str = "secret";
+/// When every story begins.
+const START: &str = "2022-09-14T02:47:00Z";
 /// Everything must be settled so long after the last fault: a key may be told to wait for a day.
 const QUIET_WITHIN: Duration = Duration::from_secs(26 * 3600);
 /// No request takes longer to arrive.
@@ -57,12 +33,13 @@ const LATENCY_MAX: Duration = Duration::from_millis(20);
 /// Larger blobs go as a stream: a layer does, a config doesn't.
 const SMALL_BLOB_BYTES_MAX: usize = 50_000;
 
-/// What the stage is like.
+/// What a stage is like.
 pub struct Setting {
     /// More lines of the configuration.
     pub config: &'static str,
-    /// The destination; shared with the stage.
+    /// What the destination holds.
     pub public: Arc<Content>,
+    /// How blobs are sent.
     pub copies: CopySettings,
     /// How long a key may fail before a person must look.
     pub park_after: Duration,
@@ -71,33 +48,23 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         let copies = CopySettings { small_blob_bytes_max: SMALL_BLOB_BYTES_MAX, ..CopySettings::default() };
-        let park_after = Settings::default().park_after;
-        Self { config: "", public: Content::in_memory(), copies, park_after }
+        Self { config: "", public: Content::in_memory(), copies, park_after: Settings::default().park_after }
     }
 }
 
 /// The stage while a story is played. It tells what was asked if the story fails, or if `FLATBUS_TELL` is set.
 pub struct Stage {
-    pub wire: Wire,
-    pub candidate: Registry,
-    pub public: Registry,
-    pub koji: Koji,
-    pub bodhi: Bodhi,
-    pub clock: SimClock,
-    strikes: Strikes,
-    bus: MemoryBus,
-    ledger: Ledger,
-    door: axum::Router,
-    metrics: Metrics,
-    stop: CancellationToken,
-    unit: JoinSet<Result<(), Failure>>,
-    builds: BTreeMap<u32, Build>,
-    pushes: Vec<(u32, Push)>,
+    pub hosts: Hosts,
+    pub(super) clock: SimClock,
+    pub(super) strikes: Strikes,
+    pub(super) unit: Option<Running>,
+    pub(super) builds: BTreeMap<u32, Build>,
+    pub(super) pushes: Vec<(u32, Push)>,
+    pub(super) parkings: usize,
     messages: u64,
-    parkings: usize,
 }
 
-/// Plays a story on the usual stage. Answers everything that was asked meanwhile, to the byte.
+/// Plays a story on the usual stage. Answers everything that was asked in it, to the byte.
 pub fn story(tell: impl AsyncFnOnce(&mut Stage)) -> String {
     story_on(Setting::default(), tell)
 }
@@ -114,63 +81,25 @@ pub fn story_on(setting: Setting, tell: impl AsyncFnOnce(&mut Stage)) -> String 
 
 impl Stage {
     async fn open(setting: Setting) -> Self {
-        let (wire, clock) = (Wire::new(), SimClock::starting_at("2022-09-14T02:47:00Z".parse().unwrap()));
-        wire.set_latency(Random::from_seed(1), LATENCY_MAX);
-        let guard =
-            Access::Token { user: USER.into(), password: Secret::new(PASSWORD), lifetime: 5 * MINUTE };
-        let candidate = registry_on(&wire, CANDIDATE, &clock, Access::Open, Content::in_memory());
-        let public = registry_on(&wire, PUBLIC, &clock, guard, setting.public.clone());
-        let koji = koji::start_on(&wire, KOJI, koji::Settings::default());
-        let bodhi = bodhi::start_on(&wire, BODHI, bodhi::Settings::default());
+        let clock = SimClock::starting_at(START.parse().unwrap());
+        let hosts = Hosts::new(&clock, setting.public.clone());
+        hosts.wire.set_latency(Random::from_seed(1), LATENCY_MAX);
         let strikes = Strikes::new(&clock);
-        for (host, faults) in [
-            (CANDIDATE, &candidate.faults),
-            (PUBLIC, &public.faults),
-            (KOJI, &koji.faults),
-            (BODHI, &bodhi.faults),
-        ] {
-            strikes.watch(host, faults);
-        }
-        let (bus, stop) = (MemoryBus::new(), CancellationToken::new());
-        let metrics = Metrics::new(Mirror::NAME);
-        let settings = Settings { park_after: setting.park_after, ..Settings::of(QUEUE) };
-        let parts = parts(&clock, &metrics, &stop);
-        let unit = Unit::open(mirror(&wire, &clock, setting), settings, parts).await.unwrap();
-        let (ledger, door) = (unit.ledger().clone(), unit.router());
-        let ends = Ends {
-            source: Box::new(bus.source(QUEUE)),
-            publisher: Arc::new(bus.publisher("org.fedoraproject.prod")),
-            socket: None,
-            monitoring: None,
-            local_door: None,
-            manager: Manager::default(),
-        };
-        let mut running = JoinSet::new();
-        running.spawn(unit.run(ends));
+        hosts.watched_by(&strikes);
+        let unit = Some(Running::start(&hosts.wire, &clock, setting).await);
         let (builds, pushes) = (BTreeMap::new(), Vec::new());
-        let stage = Self {
-            wire,
-            candidate,
-            public,
-            koji,
-            bodhi,
-            clock,
-            strikes,
-            bus,
-            ledger,
-            door,
-            metrics,
-            stop,
-            unit: running,
-            builds,
-            pushes,
-            messages: 0,
-            parkings: 0,
-        };
+        let stage = Self { hosts, clock, strikes, unit, builds, pushes, parkings: 0, messages: 0 };
         stage.quiet().await; // The first survey finds nothing.
         stage
     }
 
+    fn unit(&self) -> &Running {
+        self.unit.as_ref().unwrap()
+    }
+}
+
+/// Faults.
+impl Stage {
     /// The fault strikes so many requests of a kind, to one host.
     pub fn strike(
         &self,
@@ -209,33 +138,20 @@ impl Stage {
     pub fn mend(&self) {
         self.strikes.finish();
     }
+}
 
+/// What Fedora does.
+impl Stage {
     /// A build that Koji knows, its image in the candidate registry.
     pub fn build(&mut self, number: u32) -> Build {
         if let Some(build) = self.builds.get(&number) {
             return build.clone();
         }
         let build = Build::new(number, CANDIDATE);
-        build.image.put(&self.candidate.content).unwrap();
-        self.koji.builds.set(build.record.clone()).unwrap();
+        build.image.put(&self.hosts.candidate.content).unwrap();
+        self.hosts.koji.builds.set(build.record.clone()).unwrap();
         self.builds.insert(number, build.clone());
         build
-    }
-
-    /// Bodhi pushes a build's update, and says so.
-    pub fn push(&mut self, number: u32, push: Push) {
-        let message = self.push_in_silence(number, push);
-        self.deliver(message);
-    }
-
-    /// Bodhi pushes a build's update; the message is somewhere.
-    pub fn push_in_silence(&mut self, number: u32, push: Push) -> Message {
-        let (build, now) = (self.build(number), self.clock.wall());
-        let update = truth::update(&build, push, now);
-        self.bodhi.updates.set_update(update.clone()).unwrap();
-        self.pushes.push((number, push));
-        self.messages += 1;
-        truth::pushed(self.messages, &update, push, now)
     }
 
     /// Koji says that a build is complete.
@@ -245,10 +161,29 @@ impl Stage {
         self.deliver(truth::completed(self.messages, &build, self.clock.wall()));
     }
 
-    pub fn deliver(&self, message: Message) {
-        self.bus.publish(message);
+    /// Bodhi pushes a build's update, and says so.
+    pub fn push(&mut self, number: u32, push: Push) {
+        let message = self.push_in_silence(number, push);
+        self.deliver(message);
     }
 
+    /// Bodhi pushes a build's update; the message is on its way.
+    pub fn push_in_silence(&mut self, number: u32, push: Push) -> Message {
+        let (build, now) = (self.build(number), self.clock.wall());
+        let update = truth::update(&build, push, now);
+        self.hosts.bodhi.updates.set_update(update.clone()).unwrap();
+        self.pushes.push((number, push));
+        self.messages += 1;
+        truth::pushed(self.messages, &update, push, now)
+    }
+
+    pub fn deliver(&self, message: Message) {
+        self.unit().deliver(message);
+    }
+}
+
+/// Time, and what is seen when it has passed.
+impl Stage {
     pub async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -258,30 +193,17 @@ impl Stage {
         let until = self.clock.monotonic() + QUIET_WITHIN;
         let mut wait = Duration::from_secs(1);
         self.pass(wait).await;
-        while !self.is_quiet() {
-            assert!(self.clock.monotonic() < until, "never quiet: {:?}", self.keys(None));
+        while !self.unit().is_quiet() {
+            assert!(self.clock.monotonic() < until, "never quiet: {:?}", self.unit().keys(None));
             self.pass(wait).await;
             wait = (wait * 2).min(MINUTE);
         }
     }
 
-    fn is_quiet(&self) -> bool {
-        let counts = self.ledger.counts();
-        counts.doubtful == counts.parked
-            && counts.in_flight + counts.outbox == 0
-            && self.bus.waiting(QUEUE) + self.bus.unacked(QUEUE) == 0
-            && self.ledger.survey().owed.is_none()
-    }
-
-    /// How often a settle failed and was put off.
-    pub fn put_off(&self) -> u64 {
-        self.metrics.get(Counter::SettledRetried)
-    }
-
     /// In the end nothing goes on without a person, who reads this of this key alone.
     pub async fn expect_parked(&mut self, key: &str, sentence: &str) {
         self.quiet().await;
-        let parked = self.keys(Some(KeyState::Parked));
+        let parked = self.unit().keys(Some(KeyState::Parked));
         assert_eq!(parked.keys().collect::<Vec<_>>(), [key], "{parked:?}");
         assert!(parked[key].contains(sentence), "{}", parked[key]);
         self.parkings += 1;
@@ -289,18 +211,27 @@ impl Stage {
 
     /// A person has everything that is parked tried again.
     pub async fn retry_all_parked(&self) {
-        let request = Request::post("/keys/retry").header("content-type", "application/json");
-        let request = request.body(Body::from(r#"{"all_parked": true}"#)).unwrap();
-        assert!(self.door.clone().oneshot(request).await.unwrap().status().is_success());
+        self.unit().ask("/keys/retry", r#"{"all_parked": true}"#).await;
+    }
+
+    /// A person has everything looked at.
+    pub async fn survey(&self) {
+        self.unit().ask("/survey", r#"{"full": true}"#).await;
+        self.quiet().await;
+    }
+
+    /// How often a settle failed and was put off.
+    pub fn put_off(&self) -> u64 {
+        self.unit().put_off()
     }
 
     /// What the tags of eog name now: the number of a build.
     pub fn tags(&self) -> BTreeMap<String, u32> {
-        let number = |digest: &registry::Digest| {
+        let number = |digest: &Digest| {
             let named = self.builds.values().find(|build| build.image.index.digest == *digest);
             named.map_or(0, |build| build.number)
         };
-        let tags = self.public.content.tags(EOG).unwrap_or_default();
+        let tags = self.hosts.public.content.tags(EOG).unwrap_or_default();
         tags.iter().map(|(tag, digest)| (tag.clone(), number(digest))).collect()
     }
 
@@ -309,79 +240,6 @@ impl Stage {
         let of = |asked: &Asked| (asked.host == host && kind(&asked.request)).then_some(asked.at);
         self.strikes.asked(of)
     }
-
-    fn keys(&self, state: Option<KeyState>) -> BTreeMap<String, String> {
-        let keys = self.ledger.list(&Filter { state, ..Filter::default() }, None, 100);
-        keys.into_iter().map(|shown| (shown.key, shown.last_error.unwrap_or_default())).collect()
-    }
-
-    /// The end of every story.
-    async fn end(mut self) -> String {
-        self.quiet().await;
-        self.strikes.finish();
-        let exactly = self.strikes.exactly();
-        assert_eq!(self.keys(None), BTreeMap::new(), "keys are left");
-        assert_eq!(self.bus.unacked(QUEUE) + self.bus.waiting(QUEUE), 0, "messages are left");
-        self.check_tags();
-        self.check_told();
-        Visitor::new(&self.wire, &self.clock).sees_all_of(&self.public.content).await;
-        self.check_hosts();
-        self.stop.cancel();
-        while let Some(ended) = self.unit.join_next().await {
-            ended.unwrap().unwrap();
-        }
-        exactly
-    }
-
-    /// What the newest pushes say, and nothing else but what is kept of those before.
-    fn check_tags(&self) {
-        let (desired, tags) = (self.desired(), self.tags());
-        for (tag, number) in &desired {
-            assert_eq!(tags.get(tag), Some(number), "{tag} of {tags:?}, desired {desired:?}");
-        }
-        let own: BTreeSet<String> = self.builds.values().flat_map(Build::own_tags).collect();
-        let strange: Vec<_> =
-            tags.keys().filter(|tag| !desired.contains_key(*tag) && !own.contains(*tag)).collect();
-        assert!(strange.is_empty(), "{strange:?} of {tags:?}, desired {desired:?}");
-    }
-
-    /// The rule, as far as these stories go: pushes come in order, one build a version.
-    fn desired(&self) -> BTreeMap<String, u32> {
-        let stable = self.pushes.iter().rev().find(|(_, push)| *push == Push::Stable);
-        let testing = self.pushes.iter().rev().find(|(_, push)| *push == Push::Testing).or(stable);
-        let floating = [("latest", stable), ("testing", testing)];
-        let mut tags = BTreeMap::new();
-        for (tag, (number, _)) in floating.into_iter().filter_map(|(tag, push)| Some((tag, push?))) {
-            tags.insert(tag.to_owned(), *number);
-            tags.extend(self.builds[number].own_tags().map(|tag| (tag, *number)));
-        }
-        tags
-    }
-
-    /// What was last told of each tag is what it names, and a person was called only where a story says so.
-    fn check_told(&self) {
-        let mut told = BTreeMap::new();
-        let mut parked = Vec::new();
-        for said in self.bus.announced().into_iter().map(|outgoing| outgoing.announcement) {
-            if said.topic == KeyParked::TOPIC {
-                parked.push(said.body.to_string());
-            } else {
-                let text = |key: &str| said.body[key].as_str().map(str::to_owned);
-                told.insert(text("tag").unwrap(), text("digest"));
-            }
-        }
-        assert_eq!(parked.len(), self.parkings, "a person was called: {parked:?}");
-        for (tag, number) in self.desired().iter().filter(|(tag, _)| !tag.starts_with("build-")) {
-            let digest = self.builds[number].image.index.digest.as_str();
-            assert_eq!(told.get(tag), Some(&Some(digest.to_owned())), "told of {tag}");
-        }
-    }
-
-    fn check_hosts(&self) {
-        let asked = self.wire.asked();
-        let stranger = asked.keys().find(|host| ![CANDIDATE, PUBLIC, KOJI, BODHI].contains(&host.as_str()));
-        assert_eq!(stranger, None, "a host outside of the list was contacted");
-    }
 }
 
 impl Drop for Stage {
@@ -389,50 +247,5 @@ impl Drop for Stage {
         if thread::panicking() || env::var_os("FLATBUS_TELL").is_some() {
             eprintln!("{}", self.strikes.told());
         }
-    }
-}
-
-fn registry_on(wire: &Wire, host: &str, clock: &SimClock, access: Access, content: Arc<Content>) -> Registry {
-    let random = Random::from_seed(u64::from(host.as_bytes()[0]));
-    let clock = Arc::new(clock.clone());
-    registry::start_on(
-        wire,
-        host,
-        registry::Settings { access, clock, random, content, ..Default::default() },
-    )
-}
-
-/// The mirror as the program makes it, but that layers of a few kilobytes go as streams.
-fn mirror(wire: &Wire, clock: &SimClock, setting: Setting) -> Mirror {
-    let config = format!(
-        "destination = \"https://{PUBLIC}/fedora\"\n\
-         koji = \"https://{KOJI}/kojihub\"\n\
-         bodhi = \"https://{BODHI}/\"\n\
-         sources = [{{ pull_spec = \"{CANDIDATE}/\", bytes_at = [\"https://{CANDIDATE}\"] }}]\n\
-         budgets = [{{ host = \"{PUBLIC}\", requests_per_s = 50, burst = 50 }}]\n{}",
-        setting.config
-    );
-    let config = Config::try_from(toml::from_str::<RawConfig>(&config).unwrap()).unwrap();
-    let http = client(wire, clock, &config);
-    let who = Credentials::Password { user: USER.to_owned(), password: Secret::new(PASSWORD) };
-    let secrets = Secrets { registries: Some(Arc::new(AuthFile::single(PUBLIC, who))), quay: None };
-    Mirror::from_config(config, &http, &secrets).unwrap().with_copies(setting.copies)
-}
-
-fn client(wire: &Wire, clock: &SimClock, config: &Config) -> Client {
-    wire.client(http_settings(config), Random::from_seed(2), Arc::new(clock.clone())).unwrap()
-}
-
-fn parts(clock: &SimClock, metrics: &Metrics, stop: &CancellationToken) -> Parts {
-    Parts {
-        store: Arc::new(MemoryStore::default()),
-        files: Arc::new(MemoryFiles::default()),
-        set_aside: None,
-        clock: Arc::new(clock.clone()),
-        random: Random::from_seed(3),
-        metrics: metrics.clone(),
-        gather: Box::new(|_| {}),
-        progress: Arc::new(Unwatched),
-        stop: stop.clone(),
     }
 }

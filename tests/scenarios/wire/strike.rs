@@ -6,7 +6,7 @@ use std::{
 };
 
 use flatbus_base::{Clock, SimClock};
-use flatbus_embedded::{Fault, Faults, Seen};
+use flatbus_embedded::{Fault, Seen};
 use http::Method;
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ pub struct Strikes {
 struct Inner {
     armed: Vec<Strike>,
     asked: Vec<Asked>,
+    broken: Vec<String>,
 }
 
 struct Strike {
@@ -50,12 +51,7 @@ impl Strikes {
         Self { began: clock.monotonic(), clock: clock.clone(), inner: Arc::default() }
     }
 
-    /// From now on sees what this host is asked.
-    pub fn watch(&self, host: &'static str, faults: &Faults) {
-        let strikes = self.clone();
-        faults.set(move |seen| strikes.arrives(host, seen));
-    }
-
+    /// A fault waits for so many requests of a kind.
     pub fn arm(
         &self,
         host: &'static str,
@@ -67,7 +63,8 @@ impl Strikes {
         self.inner().armed.push(Strike { host, times, struck: 0, kind, fault });
     }
 
-    fn arrives(&self, host: &'static str, seen: &Seen) -> Fault {
+    /// A request arrives: what happens to it.
+    pub fn arrives(&self, host: &'static str, seen: &Seen) -> Fault {
         let at = self.clock.monotonic() - self.began;
         let mut inner = self.inner();
         let mut due =
@@ -77,8 +74,14 @@ impl Strikes {
         fault.unwrap_or_default()
     }
 
-    /// Nothing strikes any more. Every fault must have struck as often as it was to.
+    /// A promise was broken.
+    pub fn breaks(&self, what: String) {
+        self.inner().broken.push(what);
+    }
+
+    /// Nothing strikes any more. Every fault must have struck as often as it was to, and no promise was broken.
     pub fn finish(&self) {
+        assert_eq!(self.inner().broken, Vec::<String>::new());
         for strike in std::mem::take(&mut self.inner().armed) {
             let enough =
                 if strike.times == ALWAYS { strike.struck > 0 } else { strike.struck == strike.times };

@@ -5,7 +5,8 @@ use flatbus_oci::{CopySettings, UploadMode};
 use http::{Method, StatusCode, header};
 
 use super::{
-    stage::{EOG, PUBLIC, Setting, story, story_on},
+    hosts::{EOG, PUBLIC},
+    stage::{Setting, story, story_on},
     strike::is,
     truth::Push::Stable,
 };
@@ -70,7 +71,7 @@ fn a_416_on_a_chunk_makes_the_destination_say_where_it_stands() {
 /// Every upload is forgotten just before such a request.
 fn forgotten_at(setting: Setting, kind: impl Fn(&Seen) -> bool + Send + 'static) {
     story_on(setting, async |stage| {
-        let control = stage.public.control();
+        let control = stage.hosts.public.control();
         stage.strike_by(PUBLIC, 1, kind, move |_| {
             control.forget_uploads();
             Fault::None
@@ -112,7 +113,7 @@ fn an_upload_forgotten_before_its_last_chunk_is_begun_again() {
 #[test]
 fn a_registry_that_restarts_in_mid_upload_is_sent_the_layer_again() {
     story(async |stage| {
-        let control = stage.public.control();
+        let control = stage.hosts.public.control();
         stage.strike_by(PUBLIC, 1, is(Method::PATCH, "/uploads/"), move |_| {
             control.forget_uploads();
             Fault::HangUp

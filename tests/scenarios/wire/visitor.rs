@@ -10,7 +10,7 @@ use flatbus_oci::{
 };
 use futures::TryStreamExt as _;
 
-use super::stage::{EOG, PUBLIC};
+use super::hosts::{EOG, PUBLIC};
 
 pub struct Visitor {
     registry: HttpRegistry,
