@@ -293,3 +293,21 @@ async fn shadow_mode_lists_what_it_would_do_and_does_nothing() {
     assert!(deeds.iter().any(|deed| deed.contains("copy eog-1-1 to fedora/eog")), "{deeds:?}");
     assert!(deeds.iter().any(|deed| deed.contains("tag fedora/eog:latest as eog-1-1")), "{deeds:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn testing_is_withdrawn_where_an_edit_took_the_last_build_of_a_repository_out() {
+    let world = World::new().await;
+    world.build("flatpak-runtime-f41-1", 1, "f41/flatpak-runtime");
+    world.build("flatpak-runtime-f42-1", 2, "f42/flatpak-runtime");
+    world.bodhi.put(testing("U-1", &["flatpak-runtime-f41-1"], "2022-09-01 00:00:00"));
+    world.settle(&["build/flatpak-runtime-f41-1"]).await;
+    world.bodhi.edit("U-1", |update| {
+        update.builds[0].nvr = "flatpak-runtime-f42-1".to_owned();
+        update.status = Status::Pending;
+        update.date_modified = Some(at("2022-09-02 00:00:00"));
+    });
+    world.announced();
+    world.settle(&["build/flatpak-runtime-f41-1", "build/flatpak-runtime-f42-1"]).await;
+    world.expect_tags("f41/flatpak-runtime", &[("build-1", 1), ("f41", 1), ("f41-1", 1)]);
+    assert_eq!(world.announced(), [("fedora/f41/flatpak-runtime:testing".to_owned(), None)].into());
+}

@@ -32,14 +32,13 @@ impl Ledger {
         .1
     }
 
-    /// A survey that began at `started` yielded every key. Whatever was owed is paid, unless it was asked for after the
-    /// start, or in full when this one was not.
+    /// A survey that began at `started` yielded every key. Whatever was owed is paid, unless it was asked for since
+    /// [`Self::survey_started`], or in full when this one was not. Times are not compared: the clock may have jumped.
     pub fn survey_done(&self, full: bool, started: Timestamp, _now: Moment) -> Commit {
         self.write(|state| {
             let anew = state.owed_anew;
             let survey = &mut state.survey;
-            survey.owed =
-                survey.owed.take().filter(|owed| anew || owed.since > started || (owed.full && !full));
+            survey.owed = survey.owed.take().filter(|owed| anew || (owed.full && !full));
             survey.last_complete = Some(started);
             if full {
                 survey.last_full = Some(started);
