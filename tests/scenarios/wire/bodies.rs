@@ -22,11 +22,10 @@ async fn once(stage: &mut Stage, fault: Fault) {
 #[test]
 fn a_layer_that_is_cut_is_taken_up_where_it_broke() {
     story(async |stage| {
-        once(stage, Fault::CutAnswer { after: 100_000 }).await;
+        once(stage, Fault::CutAnswer { after: 30_000 }).await;
         let layer = stage.build(1).layer();
         let rest = stage.asked(CANDIDATE, |seen| {
-            seen.path.contains(&layer)
-                && seen.headers.get("range").is_some_and(|from| from == "bytes=100000-")
+            seen.path.contains(&layer) && seen.headers.get("range").is_some_and(|from| from == "bytes=30000-")
         });
         assert_eq!(rest.len(), 1, "what came is not asked for again");
     });
@@ -35,7 +34,7 @@ fn a_layer_that_is_cut_is_taken_up_where_it_broke() {
 #[test]
 fn a_layer_that_stalls_is_given_up_after_the_read_time_out() {
     story(async |stage| {
-        once(stage, Fault::StallAnswer { after: 100_000 }).await;
+        once(stage, Fault::StallAnswer { after: 30_000 }).await;
         let layer = stage.build(1).layer();
         let asked = stage.asked(CANDIDATE, is(Method::GET, layer));
         let waited = asked[1] - asked[0];
@@ -47,7 +46,7 @@ fn a_layer_that_stalls_is_given_up_after_the_read_time_out() {
 #[test]
 fn an_upload_that_is_cut_is_taken_up() {
     story(async |stage| {
-        stage.strike(PUBLIC, 1, is(Method::PATCH, "/uploads/"), Fault::CutRequest { after: 100_000 });
+        stage.strike(PUBLIC, 1, is(Method::PATCH, "/uploads/"), Fault::CutRequest { after: 30_000 });
         stage.push(1, Stable);
     });
 }

@@ -67,7 +67,7 @@ fn a_story_told_twice_asks_the_same_to_the_byte() {
         let control = stage.hosts.public.control();
         stage.strike_by(PUBLIC, 1, is(Method::PATCH, "/uploads/"), move |_| {
             control.expire_tokens();
-            Fault::CutRequest { after: 50_000 }
+            Fault::CutRequest { after: 30_000 }
         });
         stage.strike(KOJI, 2, call("getBuild"), Fault::HangUp);
         stage.strike(BODHI, 1, updates, Fault::status(StatusCode::BAD_GATEWAY));

@@ -13,6 +13,7 @@ mod visitor;
 
 mod bodhi;
 mod bodies;
+mod each;
 mod harness;
 mod koji;
 mod moving;

@@ -15,7 +15,7 @@ use flatbus_schemas::Message;
 use tokio::runtime::Builder;
 
 use super::{
-    hosts::{CANDIDATE, EOG, Hosts},
+    hosts::{EOG, Hosts},
     strike::{ALWAYS, Asked, Strikes},
     truth::{self, Build, Push},
     unit::Running,
@@ -30,7 +30,7 @@ const START: &str = "2022-09-14T02:47:00Z";
 const QUIET_WITHIN: Duration = Duration::from_secs(26 * 3600);
 /// No request takes longer to arrive.
 const LATENCY_MAX: Duration = Duration::from_millis(20);
-/// Larger blobs go as a stream: a layer does, a config doesn't.
+/// Larger blobs go as a stream: a layer does, a config does not.
 const SMALL_BLOB_BYTES_MAX: usize = 50_000;
 
 /// What a stage is like.
@@ -39,6 +39,8 @@ pub struct Setting {
     pub config: &'static str,
     /// What the destination holds.
     pub public: Arc<Content>,
+    /// About so many bytes has a layer.
+    pub layer_bytes: u64,
     /// How blobs are sent.
     pub copies: CopySettings,
     /// How long a key may fail before a person must look.
@@ -48,7 +50,8 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         let copies = CopySettings { small_blob_bytes_max: SMALL_BLOB_BYTES_MAX, ..CopySettings::default() };
-        Self { config: "", public: Content::in_memory(), copies, park_after: Settings::default().park_after }
+        let park_after = Settings::default().park_after;
+        Self { config: "", public: Content::in_memory(), layer_bytes: 60_000, copies, park_after }
     }
 }
 
@@ -61,6 +64,7 @@ pub struct Stage {
     pub(super) builds: BTreeMap<u32, Build>,
     pub(super) pushes: Vec<(u32, Push)>,
     pub(super) parkings: usize,
+    layer_bytes: u64,
     messages: u64,
 }
 
@@ -86,9 +90,11 @@ impl Stage {
         hosts.wire.set_latency(Random::from_seed(1), LATENCY_MAX);
         let strikes = Strikes::new(&clock);
         hosts.watched_by(&strikes);
+        let layer_bytes = setting.layer_bytes;
         let unit = Some(Running::start(&hosts.wire, &clock, setting).await);
         let (builds, pushes) = (BTreeMap::new(), Vec::new());
-        let stage = Self { hosts, clock, strikes, unit, builds, pushes, parkings: 0, messages: 0 };
+        let stage =
+            Self { hosts, clock, strikes, unit, builds, pushes, parkings: 0, layer_bytes, messages: 0 };
         stage.quiet().await; // The first survey finds nothing.
         stage
     }
@@ -147,7 +153,7 @@ impl Stage {
         if let Some(build) = self.builds.get(&number) {
             return build.clone();
         }
-        let build = Build::new(number, CANDIDATE);
+        let build = Build::number(number, self.layer_bytes);
         build.image.put(&self.hosts.candidate.content).unwrap();
         self.hosts.koji.builds.set(build.record.clone()).unwrap();
         self.builds.insert(number, build.clone());
@@ -235,6 +241,11 @@ impl Stage {
         tags.iter().map(|(tag, digest)| (tag.clone(), number(digest))).collect()
     }
 
+    /// How many requests came, to whomever.
+    pub fn requests(&self) -> usize {
+        self.strikes.asked(|_| Some(())).len()
+    }
+
     /// When requests of a kind came to a host, since the story began.
     pub fn asked(&self, host: &str, kind: impl Fn(&Seen) -> bool) -> Vec<Duration> {
         let of = |asked: &Asked| (asked.host == host && kind(&asked.request)).then_some(asked.at);
@@ -243,6 +254,7 @@ impl Stage {
 }
 
 impl Drop for Stage {
+    #[expect(clippy::print_stderr, reason = "a story that fails is told to a person")]
     fn drop(&mut self) {
         if thread::panicking() || env::var_os("FLATBUS_TELL").is_some() {
             eprintln!("{}", self.strikes.told());

@@ -10,6 +10,8 @@ use flatbus_embedded::{Fault, Seen};
 use http::Method;
 use tokio::time::Instant;
 
+/// Whichever host is asked.
+pub const ANYBODY: &str = "";
 /// A fault that strikes for as long as it is there.
 pub const ALWAYS: u64 = u64::MAX;
 
@@ -67,8 +69,7 @@ impl Strikes {
     pub fn arrives(&self, host: &'static str, seen: &Seen) -> Fault {
         let at = self.clock.monotonic() - self.began;
         let mut inner = self.inner();
-        let mut due =
-            inner.armed.iter_mut().filter(|strike| strike.host == host && strike.struck < strike.times);
+        let mut due = inner.armed.iter_mut().filter(|strike| strike.waits_for(host));
         let fault = due.find_map(|strike| strike.meets(seen));
         inner.asked.push(Asked { host, at, request: seen.clone(), struck: fault.is_some() });
         fault.unwrap_or_default()
@@ -122,6 +123,10 @@ impl Strikes {
 }
 
 impl Strike {
+    fn waits_for(&self, host: &str) -> bool {
+        [host, ANYBODY].contains(&self.host) && self.struck < self.times
+    }
+
     fn meets(&mut self, seen: &Seen) -> Option<Fault> {
         (self.kind)(seen).then(|| {
             self.struck += 1;

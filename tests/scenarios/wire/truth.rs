@@ -1,20 +1,21 @@
 //! What is true in these stories: builds and updates in the shapes in which Koji and Bodhi have them, made from real
 //! records. Pure.
 
+use std::{collections::BTreeMap, sync::Mutex};
+
 use flatbus_embedded::images::{self, Image};
 use flatbus_oci::Digest;
 use flatbus_schemas::{Message, Severity};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::hosts::CANDIDATE;
+
 const BUILD: &str = include_str!("../../../schemas/samples/koji/builds/synthetic-eog-flatpak-42.3-1.json");
 const ARCHIVES: &str =
     include_str!("../../../schemas/samples/koji/archives/synthetic-eog-flatpak-42.3-1.json");
 const UPDATE: &str =
     include_str!("../../../schemas/samples/bodhi/updates/FEDORA-FLATPAK-2022-efcca6b48a.json");
-
-/// Ballast of a layer, in bytes: enough that it comes in several pieces.
-const BALLAST: u64 = 600_000;
 
 /// A build of eog, 42.1-1, 42.2-1 and so on.
 #[derive(Clone)]
@@ -28,18 +29,25 @@ pub struct Build {
 }
 
 impl Build {
-    /// A build whose image was pushed to a registry.
-    pub fn new(number: u32, pushed_to: &str) -> Self {
+    /// A build whose image was pushed to the candidate registry. Made once a process, as it takes its time.
+    pub fn number(number: u32, layer_bytes: u64) -> Self {
+        static MADE: Mutex<BTreeMap<(u32, u64), Build>> = Mutex::new(BTreeMap::new());
+        let make = || Self::make(number, layer_bytes);
+        MADE.lock().unwrap().entry((number, layer_bytes)).or_insert_with(make).clone()
+    }
+
+    fn make(number: u32, layer_bytes: u64) -> Self {
         let id = 2_400_000 + i64::from(number);
         let own = |text: &str| {
             let text = text.replace("42.3", &format!("42.{number}")).replace("2400001", &id.to_string());
             serde_json::from_str::<Value>(&text).unwrap()
         };
         let (record, archives) = (own(BUILD), own(ARCHIVES));
-        let settings = images::Settings { ballast_bytes: BALLAST..=BALLAST, ..images::Settings::default() };
+        let settings =
+            images::Settings { ballast_bytes: layer_bytes..=layer_bytes, ..images::Settings::default() };
         let source = images::Source { build: &record, archives: archives.as_array().unwrap(), likeness: &[] };
         let image = images::make(&source, &settings).unwrap();
-        let record = image.build_record(&record, pushed_to);
+        let record = image.build_record(&record, CANDIDATE);
         Self { number, id, nvr: format!("eog-flatpak-42.{number}-1"), record, image }
     }
 

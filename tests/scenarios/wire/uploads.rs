@@ -11,11 +11,12 @@ use super::{
     truth::Push::Stable,
 };
 
-/// A destination that takes layers in pieces.
+/// A destination that takes layers in pieces, and layers of several pieces.
 fn in_chunks() -> Setting {
     let setting = Setting::default();
     let upload = UploadMode::Chunks { bytes: 200_000 };
-    Setting { copies: CopySettings { upload, ..setting.copies.clone() }, ..setting }
+    let copies = CopySettings { upload, ..setting.copies };
+    Setting { copies, layer_bytes: 600_000, ..Setting::default() }
 }
 
 /// A piece that is not the first.

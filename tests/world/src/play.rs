@@ -16,6 +16,8 @@ pub struct Report {
     pub violations: Vec<(Invariant, String)>,
     /// The end: what each tag of the destination names.
     pub tags: BTreeMap<String, String>,
+    /// What each tag should name by the rule.
+    pub desired: BTreeMap<String, String>,
     /// What was last told of each tag.
     pub told: BTreeMap<String, Option<String>>,
     /// How often each fault struck.
@@ -76,6 +78,12 @@ async fn live_through(history: &History, trace: Trace) -> Report {
         violations: world.witness.violations(),
         tags: world
             .tags()
+            .iter()
+            .map(|((name, tag), digest)| (format!("{name}:{tag}"), shown(digest)))
+            .collect(),
+        desired: world
+            .witness
+            .desired(world.fedora().updates())
             .iter()
             .map(|((name, tag), digest)| (format!("{name}:{tag}"), shown(digest)))
             .collect(),

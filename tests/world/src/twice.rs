@@ -16,9 +16,6 @@ use crate::{
     witness::{Did, Witness},
 };
 
-/// How often a key is settled once more because the world changed before it was settled twice.
-const OVERTAKEN_MAX: u8 = 3;
-
 /// The same consumer, settling everything twice: a key that was settled is doubtful once more.
 pub struct Twice<C> {
     inner: C,
@@ -32,29 +29,20 @@ pub struct Twice<C> {
 /// What settling a key found the first time, and the state of the world then.
 struct First {
     facts: Vec<Fact>,
-    asked: bool,
     also: BTreeSet<String>,
-    /// It said itself that it is not done: another key of its lane does the rest in time.
-    unfinished: bool,
-    world: State,
-    /// Settles that had ended by then: what they remembered, a later one may go by.
-    ended: u64,
-    /// How often the world was faster.
-    overtaken: u8,
+    did: Did,
+    /// Nothing else happened meanwhile, and it said that it is done: no key of its lane does the rest in time.
+    is_whole: bool,
+    left: State,
 }
 
-/// The world, as far as a settle depends on it: how often the outside changed or lied, and what all settles wrote.
+/// The world, as far as a settle depends on it: how often the outside changed or lied, what all settles wrote, and how
+/// many ended, for what they remembered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State {
     revision: u64,
     writes: u64,
-}
-
-impl First {
-    /// The world is as it was left, and both looked at it in the same way.
-    fn is_comparable(&self, began: State, did: Did) -> bool {
-        self.world == began && self.ended + 1 == did.ended && self.asked == did.asked && !self.unfinished
-    }
+    ended: u64,
 }
 
 impl<C: Consumer> Twice<C> {
@@ -64,42 +52,27 @@ impl<C: Consumer> Twice<C> {
     }
 
     fn state(&self) -> State {
-        State { revision: self.gate.revision(), writes: self.witness.writes() }
+        let witness = &self.witness;
+        State { revision: self.gate.revision(), writes: witness.writes(), ended: witness.ended() }
     }
 
     fn judge(&self, key: &C::Key, settled: &mut Settled<C::Key>, began: State, did: Did) {
         let mut all = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = key.to_string();
         let also: BTreeSet<String> = settled.also.iter().map(ToString::to_string).collect();
-        let now = self.state();
-        let undisturbed = now.revision == began.revision && now.writes == began.writes + did.writes;
-        match all.remove(&name) {
-            Some(first) if first.is_comparable(began, did) && undisturbed => {
+        let left = self.state();
+        let alone = left == State { writes: began.writes + did.writes, ended: began.ended + 1, ..began };
+        match all.remove(&key.to_string()) {
+            Some(first) if first.is_whole && alone && first.left == began && first.did.asked == did.asked => {
                 drop(all);
                 self.witness.compared(true);
-                self.compare(&name, &first, settled, &also, did);
+                self.compare(key, &first, settled, &also, did);
             }
-            first => {
-                if first.is_some() {
-                    self.witness.compared(false);
-                }
-                // As this settle left it; one that was disturbed is a first that nothing is compared with.
-                let world = State { revision: began.revision, writes: now.writes };
-                let overtaken = first.map_or(0, |first| first.overtaken + 1);
-                if overtaken > OVERTAKEN_MAX {
-                    return;
-                }
+            Some(_) => self.witness.compared(false), // The world was faster: nothing can be said.
+            None => {
                 let lane = self.inner.lane(key);
-                let first = First {
-                    overtaken,
-                    facts: settled.facts.clone(),
-                    asked: did.asked,
-                    unfinished: settled.also.iter().any(|other| self.inner.lane(other) == lane),
-                    also,
-                    world,
-                    ended: did.ended,
-                };
-                all.insert(name, first);
+                let is_whole = alone && settled.also.iter().all(|other| self.inner.lane(other) != lane);
+                let first = First { facts: settled.facts.clone(), also, did, is_whole, left };
+                all.insert(key.to_string(), first);
                 settled.also.push(key.clone());
             }
         }
@@ -107,7 +80,7 @@ impl<C: Consumer> Twice<C> {
 
     fn compare(
         &self,
-        key: &str,
+        key: &C::Key,
         first: &First,
         settled: &Settled<C::Key>,
         also: &BTreeSet<String>,
@@ -118,8 +91,10 @@ impl<C: Consumer> Twice<C> {
         if settled.changed || did.writes > 0 {
             broken(format!("the second settle changed something ({} writes)", did.writes));
         }
-        if settled.facts != first.facts {
-            broken(format!("first it found {:?}, then {:?}", first.facts, settled.facts));
+        let before = |fact: &Fact| first.facts.iter().find(|known| known.subject == fact.subject);
+        let differs = |fact: &&Fact| before(fact).is_some_and(|known| known.value != fact.value);
+        if let Some(fact) = settled.facts.iter().find(differs) {
+            broken(format!("first it found {:?}, then {fact:?}", before(fact)));
         }
         if !also.is_subset(&first.also) {
             broken(format!("first it found doubtful {:?}, then {also:?}", first.also));

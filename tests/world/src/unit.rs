@@ -29,6 +29,9 @@ const RESTART: Duration = Duration::from_secs(2);
 /// Turns of the scheduler after which a killed process's tasks must be gone.
 const TURNS_MAX: usize = 10_000;
 
+/// Longest answer of the unit that is read.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// What a consumer's unit is made of. Clones are the same unit.
 pub struct Keeper<C> {
     /// The consumer's name of its queue.
@@ -71,7 +74,14 @@ struct Sector {
 
 /// What can be asked of the unit while it runs. Clones are the same door.
 #[derive(Clone, Default)]
-pub struct Door(Arc<Mutex<Option<(Ledger, axum::Router)>>>);
+pub struct Door(Arc<Mutex<Option<Inside>>>);
+
+#[derive(Clone)]
+struct Inside {
+    ledger: Ledger,
+    router: axum::Router,
+    life: Life,
+}
 
 /// How a life ended.
 enum Ended {
@@ -131,36 +141,36 @@ impl Disk {
 }
 
 impl Door {
-    fn open(&self, ledger: Ledger, router: axum::Router) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((ledger, router));
+    fn inside(&self) -> Option<Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn shut(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn set(&self, inside: Option<Inside>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = inside;
     }
 
     /// The ledger of the unit that runs.
     pub fn ledger(&self) -> Option<Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(ledger, _)| ledger.clone())
+        self.inside().map(|inside| inside.ledger)
     }
 
-    /// Asks the unit what an operator asks through its socket. `None` where no unit runs.
+    /// Asks the unit what an operator asks through its socket. `None` where no unit runs, or it dies meanwhile.
     pub async fn ask(&self, method: &str, uri: &str, body: &str) -> Option<(u16, String)> {
-        let router = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .map(|(_, router)| router.clone())?;
+        let Inside { router, life, .. } = self.inside()?;
         let request = http::Request::builder()
             .method(method)
             .uri(uri)
             .header("content-type", "application/json")
             .body(Body::from(body.to_owned()))
             .ok()?;
-        let Ok(answer) = router.oneshot(request).await;
+        let answer = tokio::select! {
+            biased;
+            () = life.killed.cancelled() => return None,
+            answer = router.oneshot(request) => answer,
+        };
+        let Ok(answer) = answer;
         let status = answer.status().as_u16();
-        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.ok()?;
+        let body = axum::body::to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.ok()?;
         Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 }
@@ -177,7 +187,7 @@ impl<C: Consumer> Keeper<C> {
                 () = life.killed.cancelled() => Ended::Killed,
                 ended = self.live(&line, &life, &alive) => ended,
             };
-            self.door.shut();
+            self.door.set(None);
             life.killed.cancel(); // Nothing of it passes the gate any more.
             self.bury(alive).await;
             match &ended {
@@ -219,7 +229,11 @@ impl<C: Consumer> Keeper<C> {
             Ok(unit) => unit,
             Err(error) => return Ended::Failed(error.to_string()),
         };
-        self.door.open(unit.ledger().clone(), unit.router());
+        self.door.set(Some(Inside {
+            ledger: unit.ledger().clone(),
+            router: unit.router(),
+            life: life.clone(),
+        }));
         let source = GatedSource::new(
             &self.bus,
             self.queue,
@@ -255,16 +269,15 @@ impl<C: Consumer> Keeper<C> {
     /// Whether the disk still knows what was acknowledged.
     async fn check_acked(&self) {
         let owing = self.witness.owing();
-        if owing.is_empty() || self.disk.sector().fault.is_some() {
+        // Where few keys fit, marks become "survey owed": that nothing is lost by it, the world's end shows.
+        let crowded = self.settings.doubtful_max < Limits::default().doubtful_max;
+        if owing.is_empty() || crowded || self.disk.sector().fault.is_some() {
             return;
         }
         let copy = Arc::new(self.disk.store().crash());
         let files = Arc::new(MemoryFiles::new());
         let opened = Ledger::open(copy, files, Limits::default(), self.clock.now()).await;
         let Ok(ledger) = opened else { return };
-        if ledger.survey().owed.is_some_and(|owed| owed.full) {
-            return; // Past `doubtful_max` this is what marks become.
-        }
         let held: Vec<String> =
             ledger.list(&Filter::default(), None, usize::MAX).into_iter().map(|shown| shown.key).collect();
         for key in owing.iter().filter(|key| !held.contains(key)) {

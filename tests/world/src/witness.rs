@@ -84,8 +84,6 @@ pub struct Did {
     pub writes: u64,
     /// It asked Bodhi itself, and did not rely on what a survey had listed.
     pub asked: bool,
-    /// Settles that had ended when it did, itself included.
-    pub ended: u64,
 }
 
 impl Witness {
@@ -151,7 +149,7 @@ impl Witness {
             }
         }
         seen.ended += 1;
-        Did { writes: settle.writes, asked: !settle.listings.is_empty(), ended: seen.ended }
+        Did { writes: settle.writes, asked: !settle.listings.is_empty() }
     }
 
     /// Two settles were compared, or could not be.
@@ -184,6 +182,11 @@ impl Witness {
     /// Writes to the destination so far.
     pub fn writes(&self) -> u64 {
         self.seen().writes
+    }
+
+    /// Settles that ended so far.
+    pub fn ended(&self) -> u64 {
+        self.seen().ended
     }
 
     /// Bodhi told somebody this.

@@ -476,7 +476,9 @@ impl World {
     async fn person_looks(&mut self) {
         if self.setting.bodhi_writes {
             let ours = |name: &Repository| {
-                name.as_str().strip_prefix("fedora/").map(|name| format!("\"adopt/{name}\""))
+                let tagged = !self.public.tags_of(name).is_empty();
+                let name = name.as_str().strip_prefix("fedora/").filter(|_| tagged)?;
+                Some(format!("\"adopt/{name}\""))
             };
             let keys: Vec<String> = self.public.repositories().iter().filter_map(ours).collect();
             self.door.ask("POST", "/keys/mark", &format!("{{\"keys\": [{}]}}", keys.join(","))).await;
