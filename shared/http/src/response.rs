@@ -78,7 +78,9 @@ impl Response {
     pub async fn json<T: DeserializeOwned>(self, bytes_max: usize) -> Result<T, Error> {
         let host = self.host.clone();
         let bytes = self.bytes(bytes_max).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::Decode { host, why: error.to_string() })
+        let read = serde_json::from_slice(&bytes);
+        // The error quotes what it read, however long that is.
+        read.map_err(|error| Error::Decode { host, why: printable(error.to_string().as_bytes()) })
     }
 
     /// The body as it comes. An error ends it.

@@ -340,6 +340,16 @@ async fn json_that_is_none_says_so() {
 }
 
 #[tokio::test]
+async fn json_of_another_shape_is_quoted_short_and_on_one_line() {
+    let long = || AxumBody::from(serde_json::Value::from("\u{9b}a\n".repeat(10_000)).to_string());
+    let server = Double::with(move |_| Answer::new(long())).await;
+    let response = client().send(Request::get(server.url("/"))).await.unwrap();
+    let Err(Error::Decode { why, .. }) = response.json::<u32>(1 << 20).await else { panic!() };
+    assert!(why.starts_with("invalid type: string") && why.len() <= 2048, "{} bytes: {why:.99}", why.len());
+    assert!(!why.contains(char::is_control), "{why:?}");
+}
+
+#[tokio::test]
 async fn usage_counts_each_try() {
     static TRIES: AtomicU32 = AtomicU32::new(0);
     let server =

@@ -21,12 +21,11 @@ use tokio::{net::lookup_host, time::timeout};
 use tracing::debug;
 
 use super::{
+    screened::{self, Bare, Screened, Screening},
     tls,
     trouble::{self, Trouble},
 };
 use crate::Config;
-
-type Stream = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// Time for a polite good-bye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -98,7 +97,7 @@ impl Drop for Guard {
 }
 
 /// The stream, and the same socket once more to shut it by.
-async fn tcp(config: &Config) -> Result<(Stream, Socket), Trouble> {
+async fn tcp(config: &Config) -> Result<(Bare, Socket), Trouble> {
     let broker = &config.broker;
     let unreachable = |source| Trouble::Unreachable { address: broker.address(), source };
     let stream =
@@ -133,7 +132,7 @@ async fn any_address(host: &str, port: u16, within: Duration) -> io::Result<<Tok
     Err(failed)
 }
 
-async fn handshake(config: &Config, stream: Stream) -> Result<Stream, Trouble> {
+async fn handshake(config: &Config, stream: Bare) -> Result<Bare, Trouble> {
     let broker = &config.broker;
     let connector = tls::connector(&config.tls)?;
     timeout(broker.handshake_timeout, stream.into_rustls(&connector, &broker.host))
@@ -154,13 +153,14 @@ async fn amqp(
     config: &Config,
     app: &str,
     frame_bytes_max: Option<u32>,
-    stream: Stream,
+    stream: Bare,
 ) -> Result<Connection, Trouble> {
     let broker = &config.broker;
-    let runtime = lapin::runtime::default_runtime().map_err(|error| refused(config, &error))?;
+    let runtime = screened::runtime();
+    let stream = AsyncTcpStream::Plain(Screened::new(stream));
     // lapin may ask for a stream again; there is one, and another connection is ours to make.
     let stream = Arc::new(Mutex::new(Some(stream)));
-    let hand_over = async move |_: AMQPUri, _: async_rs::Runtime<Tokio>| {
+    let hand_over = async move |_: AMQPUri, _: async_rs::Runtime<Screening>| {
         let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream.ok_or_else(|| lapin::Error::from(io::Error::from(io::ErrorKind::ConnectionAborted)))
     };

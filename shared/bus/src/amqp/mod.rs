@@ -6,7 +6,10 @@
 mod connect;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod properties;
 mod publisher;
+mod screen;
+mod screened;
 mod source;
 mod tls;
 mod topology;

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use flatbus_base::{Random, chain};
-use flatbus_schemas::{Limits, Message};
+use flatbus_schemas::Limits;
 use futures::{Stream as _, future::BoxFuture};
 use lapin::options::BasicAckOptions;
 use tokio::time::{sleep, timeout};
@@ -171,7 +171,7 @@ impl AmqpSource {
     fn delivery(&self, delivery: lapin::message::Delivery) -> Delivery {
         let receipt = Receipt { session: self.session, tag: delivery.delivery_tag };
         let redelivered = delivery.redelivered;
-        let received = Message::from_parts(wire::parts(delivery), &self.limits);
+        let received = wire::received(delivery, &self.limits);
         Delivery { receipt, redelivered, cursor: None, message: decode::told(received, &self.limits) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flatbus_schemas::{Message, Parts};
+use flatbus_schemas::{Limits, Malformed, Message, Parts, Received, Refused};
 use lapin::{
     BasicProperties,
     message::Delivery,
@@ -10,13 +10,25 @@ use lapin::{
 };
 use serde_json::{Map, Number, Value};
 
+use super::screen;
+
 /// How deep tables may nest; what is deeper becomes null. The checks on headers refuse far less.
 const DEPTH_MAX: usize = 200;
 /// RabbitMQ keeps the message on disk.
 const PERSISTENT: u8 = 2;
 
+/// The message of a delivery, or why it is none.
+pub(super) fn received(delivery: Delivery, limits: &Limits) -> Result<Received, Refused> {
+    let parts = parts(delivery);
+    let replaced = screen::replaced(parts.content_encoding.as_deref()).map(str::to_owned);
+    Message::from_parts(parts, limits).map_err(|Refused { malformed, body }| match replaced {
+        Some(why) => Refused { malformed: Malformed::new(&malformed.topic, &malformed.id, &why), body },
+        None => Refused { malformed, body },
+    })
+}
+
 /// The delivery without its body copied.
-pub(super) fn parts(delivery: Delivery) -> Parts {
+fn parts(delivery: Delivery) -> Parts {
     let properties = &delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     Parts {
