@@ -88,8 +88,9 @@ impl Mirror {
             return Ok(());
         }
         let acted = memory::acted(&view.repository);
-        let now = acted_on(view);
-        if ctx.memo::<ActedOn>(&acted)?.as_ref() != Some(&now) {
+        let before = ctx.memo::<ActedOn>(&acted)?.unwrap_or_default();
+        let now = acted_on(view, plan, &before);
+        if now != before {
             ctx.remember(&acted, &now)?;
         }
         memory::keep_held(ctx, &view.repository, &view.actual.held, &held_now(view, plan, done))?;
@@ -170,10 +171,13 @@ fn no_longer_wanted(ctx: &Ctx, view: &View) -> Result<BTreeSet<String>, Failure>
     Ok(ours.map(|(nvr, _)| nvr).filter(|nvr| !wanted(nvr)).collect())
 }
 
-/// The updates whose builds have tags now.
-fn acted_on(view: &View) -> ActedOn {
+/// The updates whose builds have tags now: those that should, and where a tag still waits for another writer, those that
+/// had.
+fn acted_on(view: &View, plan: &Plan, before: &ActedOn) -> ActedOn {
     let named: BTreeSet<&str> = view.desired.tags.values().map(|wanted| wanted.alias.as_str()).collect();
-    let acted = view.updates.iter().filter(|update| named.contains(update.alias.as_str()));
+    let has_tags =
+        |alias: &str| named.contains(alias) || (!plan.waiting.is_empty() && before.contains_key(alias));
+    let acted = view.updates.iter().filter(|update| has_tags(&update.alias));
     acted.map(|update| (update.alias.clone(), Acted::on(update))).collect()
 }
 

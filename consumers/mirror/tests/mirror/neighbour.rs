@@ -166,3 +166,24 @@ async fn a_repository_that_bodhi_is_about_to_make_is_ours_before_it_does() {
     assert_eq!(world.parked().len(), 0, "{:?}", world.parked());
     world.expect_tags("eog", &[("1", 1), ("1-1", 1), ("build-1", 1), ("testing", 1)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_build_edited_out_while_its_tag_must_not_be_touched_yet_loses_it_in_the_end() {
+    let world = Setting::new().with("tag_writer = \"bodhi\"").world().await;
+    world.build("flatpak-runtime-f41-1", 1, "f41/flatpak-runtime");
+    world.build("flatpak-runtime-f42-1", 2, "f42/flatpak-runtime");
+    world.bodhi.put(testing("U-1", &["flatpak-runtime-f41-1"], "2022-09-01 00:00:00"));
+    world.settle(&["build/flatpak-runtime-f41-1"]).await;
+    world.bodhi.edit("U-1", |update| {
+        update.builds[0].nvr = "flatpak-runtime-f42-1".to_owned();
+        update.status = flatbus_upstream::bodhi::Status::Pending;
+        update.date_modified = Some(world.now());
+    });
+    world.settle(&["build/flatpak-runtime-f41-1", "build/flatpak-runtime-f42-1"]).await;
+    assert!(world.tags("f41/flatpak-runtime").contains_key("testing"), "another writer may be at work");
+    for _ in 0..3 {
+        world.pass(11 * MINUTE).await;
+        world.rig.settle().await;
+    }
+    assert!(!world.tags("f41/flatpak-runtime").contains_key("testing"));
+}
