@@ -8,5 +8,7 @@ mod order;
 mod process;
 mod registries;
 mod same;
+mod table;
+
 mod upstream;
 mod wire;
