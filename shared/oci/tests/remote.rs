@@ -106,6 +106,58 @@ async fn every_request_for_a_manifest_accepts_every_type() {
 }
 
 #[tokio::test]
+async fn a_yes_of_somebody_who_did_nothing_is_no_answer_and_tried_again() {
+    for code in [200, 202, 204] {
+        let double = Double::start(move |seen| {
+            let wrong = seen.method != Method::GET || code != 200;
+            wrong.then(|| with_header(code, "x-served-by", "a proxy"))
+        })
+        .await;
+        let (remote, image) = (double.remote(), image(&Double::good().await));
+        let mut failed = vec![remote.manifest_put(&repository(), &latest().into(), &image.index).await];
+        if code != 200 {
+            failed.push(remote.manifest_get(&repository(), &latest().into()).await.map(drop));
+        }
+        if code != 202 {
+            failed.push(remote.upload_begin(&repository()).await.map(drop));
+        }
+        for failed in failed {
+            let error = failed.unwrap_err();
+            assert!(matches!(error, Error::Protocol { .. }), "{code}: {error}");
+            assert_eq!(error.remedy(), Remedy::Retry);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_put_without_a_digest_is_believed_once_it_is_seen() {
+    let double = Double::changing(
+        |_| None,
+        |seen, answer| {
+            if seen.method == Method::PUT { without(answer, "docker-content-digest") } else { answer }
+        },
+    )
+    .await;
+    let image = image(&double);
+    double.remote().manifest_put(&repository(), &latest().into(), &image.index).await.unwrap();
+    assert_eq!(double.count(&Method::HEAD, "/manifests/latest"), 1);
+}
+
+#[tokio::test]
+async fn a_token_server_that_is_not_there_says_nothing_of_what_was_asked_for() {
+    let double = Double::start(|seen| {
+        let host = seen.headers["host"].to_str().unwrap();
+        let challenge = format!(r#"Bearer realm="http://{host}/token",service="registry",scope="x""#);
+        let token = seen.path == "/token";
+        Some(if token { status(404) } else { with_header(401, "www-authenticate", &challenge) })
+    })
+    .await;
+    let error = double.remote().manifest_head(&repository(), &latest().into()).await.unwrap_err();
+    assert!(matches!(&error, Error::Protocol { .. }), "{error}");
+    assert_eq!(error.remedy(), Remedy::Retry);
+}
+
+#[tokio::test]
 async fn a_head_without_a_digest_becomes_a_get() {
     let double = Double::changing(|_| None, |_, answer| without(answer, "docker-content-digest")).await;
     let image = image(&double);

@@ -1,6 +1,6 @@
 //! Requests about manifests, tags and the registry as a whole; those about blobs are in `blobs`.
 
-use std::sync::Arc;
+use std::{error::Error as _, sync::Arc};
 
 use axum::{
     Json,
@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 
 use super::{
@@ -212,8 +213,11 @@ impl Served {
         let told = asked.parts.headers.get(header::CONTENT_TYPE).and_then(|told| told.to_str().ok());
         let told = told.ok_or_else(|| Refusal::manifest_invalid("no Content-Type"))?;
         let bytes = to_bytes(body, max).await;
-        let bytes = bytes.map_err(|_| {
-            Refusal::too_large(format!("manifests may have {max} bytes, and must come whole"))
+        let bytes = bytes.map_err(|error| match error.source() {
+            Some(source) if source.is::<LengthLimitError>() => {
+                Refusal::too_large(format!("manifests may have {max} bytes"))
+            }
+            Some(_) | None => Refusal::manifest_invalid("it broke off"),
         })?;
         let digest = super::Digest::of(&bytes);
         let tag = match reference {

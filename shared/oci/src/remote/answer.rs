@@ -62,6 +62,8 @@ impl Refusal {
             404 | 410 => Error::NotFound { host, what: format!("{what}: {why}") },
             405 | 501 => Error::Unsupported { host, what: format!("do {what}"), why },
             413 => Error::TooLarge { host, what, why },
+            // Whoever says yes to what wasn't asked (a page of a proxy's, mostly) has not done it.
+            100..=299 => Error::Protocol { host, what, why: format!("that is no answer to it ({why})") },
             300..=399 => {
                 Error::Protocol { host, what, why: format!("a redirect that can't be followed ({why})") }
             }
@@ -70,9 +72,14 @@ impl Refusal {
         }
     }
 
-    /// As the host's failure, whatever was asked.
-    pub(super) fn into_http(self) -> Error {
-        flatbus_http::Error::Status { host: self.host, status: self.status, said: self.said }.into()
+    /// What it means that a registry's token server said it. Never that something isn't there.
+    pub(super) fn of_token_server(self, registry: &str, what: &str) -> Error {
+        if self.status.is_server_error() {
+            return flatbus_http::Error::Status { host: self.host, status: self.status, said: self.said }
+                .into();
+        }
+        let why = format!("its token server {} answered {}", self.host, self.said);
+        Error::Protocol { host: registry.to_owned(), what: what.to_owned(), why }
     }
 }
 

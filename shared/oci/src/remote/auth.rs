@@ -273,7 +273,7 @@ impl Auth {
                 Err(unauthorized(&self.host, need.told(), &why))
             }
             StatusCode::FORBIDDEN => Err(self.denied(need, &refused.said)),
-            _ => Err(refused.into_http()),
+            _ => Err(refused.of_token_server(&self.host, "who we are")),
         }
     }
 

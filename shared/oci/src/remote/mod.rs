@@ -162,6 +162,20 @@ impl HttpRegistry {
         method(url).header(header::ACCEPT, MANIFEST_TYPES.join(", "))
     }
 
+    /// A yes that doesn't say to what may be a proxy's: only what can be seen has been done.
+    async fn look_at_put(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        digest: Digest,
+    ) -> Result<(), Error> {
+        let what = format!("manifest {repository}:{reference}");
+        match self.manifest_head(repository, reference).await? {
+            Some(seen) => self.same(&what, Some(digest), seen.digest),
+            None => Err(self.protocol(what, "it said that it took it, and has it not")),
+        }
+    }
+
     fn protocol(&self, what: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Protocol { host: self.host.clone(), what: what.into(), why: why.into() }
     }
@@ -265,7 +279,7 @@ impl Registry for HttpRegistry {
             // What was taken as something else must not be announced.
             return match told_digest(&answer) {
                 Some(got) => self.same(&what, Some(manifest.digest), got),
-                None => Ok(()),
+                None => self.look_at_put(repository, reference, manifest.digest).await,
             };
         }
         let refused = refusal(answer).await;
