@@ -123,6 +123,15 @@ async fn marks_are_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_person_asks_for_does_not_collapse() {
+    let desk = Desk::with(Limits { doubtful_max: 1, ..limits() }).await;
+    desk.mark("a", Origin::Event).await;
+    let marked = desk.ledger.mark(&[mark("adopt", Origin::Hand)], &[], None, desk.now());
+    assert_eq!((marked.new, marked.collapsed), (1, 0));
+    assert!(desk.ledger.survey().owed.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_longer_than_any_real_one_collapses() {
     let desk = Desk::new().await;
     let marked = desk.ledger.mark(&[mark(&"x".repeat(5000), Origin::Event)], &[], None, desk.now());
