@@ -18,9 +18,10 @@ use std::{panic::AssertUnwindSafe, pin::Pin, thread, time::Duration};
 
 use broker::{
     NAMED, QUEUE,
-    crowd::Client,
+    crowd::{Client, FANOUT},
+    raw::{self, Raw},
     relay::{Mood, Relay},
-    stage::{PATIENCE, PROMISE, Stage},
+    stage::{PATIENCE, PROMISE, Stage, UNACKED},
 };
 use flatbus_base::{Clock as _, SystemClock};
 use flatbus_telemetry::metrics::Counter;
@@ -55,6 +56,7 @@ fn faults_that_leave_the_node_whole() {
         a_peer_silent_at_connect_is_given_up_and_asked_again,
         lost_acknowledgements_bring_the_messages_again_and_harm_nothing,
         a_host_that_lost_power_is_noticed_when_it_is_back,
+        what_no_client_can_read_is_parked_with_its_body_and_stops_nothing,
     ];
     let rabbit = Rabbit::start();
     let failed = thread::scope(|scope| {
@@ -171,6 +173,42 @@ async fn a_host_that_lost_power_is_noticed_when_it_is_back(rabbit: &Rabbit, vhos
     tokio::time::sleep(Duration::from_secs(7)).await;
     relay.set(Mood::Whole);
     stage.consumes_again("a host that lost power").await;
+    stage.loses_nothing(rabbit).await;
+}
+
+/// Anybody may publish such a message on a broker that is open to all.
+async fn what_no_client_can_read_is_parked_with_its_body_and_stops_nothing(rabbit: &Rabbit, vhost: String) {
+    let broken: [(&[u8], Vec<u8>, &str); 5] = [
+        (
+            b"deep",
+            raw::headers(&raw::nested(1_000)),
+            "can't be read, and aren't kept: they nest deeper than 64",
+        ),
+        (b"deeper", raw::headers(&raw::nested(20_000)), "they nest deeper than 64"),
+        (b"name", raw::headers(b"\x02\xff\xfeV"), "a name or a text in them is not UTF-8"),
+        (b"id", raw::message_id(b"\xff\xfe"), "a name or a text in them is not UTF-8"),
+        (b"key.\xff", raw::message_id(b"id"), "the topic is empty, longer than 255 bytes, or not plain text"),
+    ];
+    let mut stage = Stage::set_quiet(rabbit, &vhost, rabbit.amqp_port, false).await;
+    Client::connect(&stage.url).await.unwrap().feed_from_fanout(QUEUE).await;
+    let mut publisher = Raw::connect(rabbit.amqp_port, &vhost).await;
+    let reconnects = stage.witness.metrics.get(Counter::Reconnects);
+    stage.crowd.talk();
+    stage.crowd.say(UNACKED).await;
+    for (key, properties, _) in &broken {
+        publisher.publish(FANOUT, key, properties, key.escape_ascii().to_string().as_bytes()).await;
+        stage.crowd.say(1).await;
+    }
+    let all = async || Some(stage.witness.parked().await).filter(|parked| parked.len() == broken.len());
+    let parked = stage.until("all are parked", PATIENCE, all).await;
+    for (message, (key, _, reason)) in parked.iter().zip(&broken) {
+        assert_eq!(message.body, key.escape_ascii().to_string());
+        assert_eq!(message.topic, String::from_utf8_lossy(key));
+        assert!(message.reason.contains(reason), "{}", message.reason);
+        stage.witness.drop_parked(message.number).await;
+    }
+    stage.consumes_again("messages that no client can read").await;
+    assert_eq!(stage.witness.metrics.get(Counter::Reconnects), reconnects, "the connection was kept");
     stage.loses_nothing(rabbit).await;
 }
 

@@ -30,13 +30,14 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "auth_json", check: credentials::check, seeds: credentials::seeds },
     Target { name: "bodhi", check: upstream::check_bodhi, seeds: upstream::bodhi },
     Target { name: "builds", check: upstream::check_build, seeds: upstream::builds },
     Target { name: "challenge", check: headers::check_challenge, seeds: headers::challenges },
     Target { name: "config", check: config::check, seeds: config::seeds },
     Target { name: "delivery", check: messages::check_delivery, seeds: messages::deliveries },
+    Target { name: "frames", check: messages::check_frames, seeds: messages::streams },
     Target { name: "image", check: images::check_image, seeds: images::images },
     Target { name: "manifest", check: images::check_manifest, seeds: images::manifests },
     Target { name: "names", check: names::check, seeds: names::seeds },

@@ -1,7 +1,9 @@
 //! Deliveries of the broker and lines of a recording. What is taken can be written, read again and published, and means
 //! the same each time; what is refused comes back whole, with a short reason.
 
-use flatbus_bus::fuzzing::{delivery, properties};
+use std::num::NonZeroUsize;
+
+use flatbus_bus::fuzzing::{delivery, properties, readable, screened};
 use flatbus_schemas::{FedoraEvent, FromMessage, Limits, Malformed, Message};
 use serde_json::{Map, Value};
 
@@ -14,6 +16,8 @@ use crate::{
 const NARROW: Limits = Limits { body_bytes_max: 512, header_bytes_max: 128 };
 /// Longest name in an AMQP table, in bytes.
 const NAME_BYTES_MAX: usize = 255;
+/// Tables and lists that lapin can follow wherever they are.
+const NESTED_FEW: usize = 64;
 
 /// The first line is a routing key; then come the properties as they stand in a content header, and the body.
 pub fn check_delivery(data: &[u8]) {
@@ -30,6 +34,68 @@ pub fn check_delivery(data: &[u8]) {
             told(&undecodable.reason);
             assert!(content.ends_with(&undecodable.body), "another body is parked than came");
         }
+    }
+}
+
+/// A broker's stream, after a byte that says how long the pieces are that it comes in.
+pub fn check_frames(data: &[u8]) {
+    let Some((piece, stream)) = data.split_first() else { return };
+    let pieces = NonZeroUsize::MIN.saturating_add((*piece).into());
+    let passed = screened(stream, NonZeroUsize::MAX);
+    assert_eq!(passed, screened(stream, pieces), "in pieces of {pieces} something else is read");
+    assert_eq!(passed, screened(&passed, pieces), "there is something left to screen");
+    let (mut came, mut read) = (frames(stream), frames(&passed));
+    loop {
+        match (came.next(), read.next()) {
+            (Some(came), Some(read)) if came != read => mended(came, read),
+            (_, Some([CONTENT_HEADER, header @ ..])) => {
+                assert!(properties_of(header).is_none_or(readable), "lapin ends over {header:02x?}");
+            }
+            (Some(_), Some(_)) => {}
+            (None, None) => return,
+            (came, read) => panic!("{came:02x?} became {read:02x?}"),
+        }
+    }
+}
+
+const METHOD: u8 = 1;
+const CONTENT_HEADER: u8 = 2;
+/// Bytes of a frame before its content: its kind, its channel, and its content's length.
+const FRAME_HEAD_BYTES: usize = 7;
+
+/// The whole frames at the beginning of a stream, up to the first that is none.
+fn frames(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut left = stream;
+    std::iter::from_fn(move || {
+        let content = u32::from_be_bytes(*left.get(3..FRAME_HEAD_BYTES)?.first_chunk()?);
+        let whole = usize::try_from(content).ok()?.checked_add(FRAME_HEAD_BYTES + 1)?;
+        let (frame, rest) = left.split_at_checked(whole).filter(|_| matches!(left[0], 1 | 2 | 3 | 8))?;
+        left = rest;
+        Some(frame)
+    })
+}
+
+/// Without its first byte, the frame's kind: a content header's properties.
+fn properties_of(header: &[u8]) -> Option<&[u8]> {
+    header.get(FRAME_HEAD_BYTES - 1 + 12..header.len() - 1)
+}
+
+/// What was changed had to be.
+fn mended(came: &[u8], read: &[u8]) {
+    match (came, read) {
+        ([CONTENT_HEADER, came @ ..], [CONTENT_HEADER, read @ ..]) => {
+            let few = came.iter().filter(|byte| matches!(byte, b'A' | b'F')).count() < NESTED_FEW;
+            let (came, read) =
+                (properties_of(came).unwrap_or_default(), properties_of(read).unwrap_or_default());
+            assert!(readable(read), "lapin ends over {read:02x?}");
+            assert!(!few || !readable(came), "lapin could have read {came:02x?}");
+        }
+        ([METHOD, came @ ..], [METHOD, read @ ..]) => {
+            let differ = came.iter().zip(read).filter(|(came, read)| came != read);
+            assert!(differ.clone().all(|(came, read)| !came.is_ascii() && *read == 0x1a), "{came:02x?}");
+            assert!(came.len() == read.len() && str::from_utf8(came).is_err(), "{came:02x?}");
+        }
+        _ => panic!("{came:02x?} became {read:02x?}"),
     }
 }
 
@@ -151,6 +217,42 @@ fn odd(case: &Value) -> Option<Vec<u8>> {
         body: samples::base64(case["body_base64"].as_str()?)?,
     };
     delivered(&message.topic, properties(&message).ok()?, &message.body)
+}
+
+/// Each delivery as the frames of a broker, and what is wrong with some.
+pub fn streams() -> Vec<Vec<u8>> {
+    let records = records();
+    let messages = records.iter().filter_map(|line| Message::from_record(line, &Limits::default()).ok());
+    let sent = messages.filter_map(|received| {
+        let message = received.message;
+        Some(stream(message.topic.as_bytes(), &properties(&message).ok()?, &message.body))
+    });
+    let deep = (0..100_u8).fold(b"V".to_vec(), |list, _| {
+        [b"A", &u32::try_from(list.len()).unwrap_or_default().to_be_bytes()[..], &list].concat()
+    });
+    let table = [b"\x01x", &deep[..]].concat();
+    let deep =
+        [&[0x20, 0], &u32::try_from(table.len()).unwrap_or_default().to_be_bytes()[..], &table].concat();
+    let odd: [(&[u8], &[u8]); 4] = [
+        (b"a.b", &deep),
+        (b"a.b", b"\x20\0\0\0\0\x03\x01\xffV"),
+        (b"a.b", b"\0\x80\x01\xff"),
+        (b"a.\xff", b"\0\0"),
+    ];
+    sent.chain(odd.map(|(topic, properties)| stream(topic, properties, b"{}"))).collect()
+}
+
+fn stream(topic: &[u8], properties: &[u8], body: &[u8]) -> Vec<u8> {
+    let name = |name: &[u8]| [&[u8::try_from(name.len()).unwrap_or_default()], name].concat();
+    let frame = |kind: u8, content: &[u8]| {
+        let length = u32::try_from(content.len()).unwrap_or_default().to_be_bytes();
+        [&[kind, 0, 1], &length[..], content, &[0xce]].concat()
+    };
+    let deliver = [&[0, 60, 0, 60][..], &name(b"c"), &[0; 9], &name(b"amq.topic"), &name(topic)].concat();
+    let length = u64::try_from(body.len()).unwrap_or_default().to_be_bytes();
+    let header = [&[0, 60, 0, 0], &length[..], properties].concat();
+    let pieces = [13];
+    [&pieces[..], &frame(METHOD, &deliver), &frame(CONTENT_HEADER, &header), &frame(3, body)].concat()
 }
 
 fn delivered(topic: &str, properties: Vec<u8>, body: &[u8]) -> Option<Vec<u8>> {

@@ -116,7 +116,7 @@ pub fn xmlrpc() -> Vec<Vec<u8>> {
     let small = json!({"build_id": 1, "nvr": "eog-stable-1.1", "name": "eog", "version": "stable", "release": "1.1",
         "state": 1, "completion_ts": 1.5, "extra": {"image": {"flatpak": true, "index": {"pull": ["a/b@sha256:0"]}}}});
     let fault = json!({"faultCode": 1000, "faultString": "invalid format: <x>"});
-    let values = [small.clone(), Value::Null, json!(1), json!([[small], fault.clone(), [null]])];
+    let values = [small.clone(), Value::Null, json!(1), json!([[small], fault, [null]])];
     let mut seeds: Vec<Vec<u8>> = values.iter().map(|value| response(value).into_bytes()).collect();
     let mut told = "<?xml version='1.0'?>\n<methodResponse>\n<fault>".to_owned();
     write(&fault, &mut told);

@@ -68,6 +68,11 @@ fn deliveries_are_recorded_and_published_unchanged() {
 }
 
 #[test]
+fn a_brokers_stream_is_screened_the_same_however_it_comes() {
+    replay("frames");
+}
+
+#[test]
 fn images_are_looked_at_without_harm() {
     replay("image");
 }

@@ -15,6 +15,8 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{Books, COUNTED, NAMED, QUEUE};
 
+/// An exchange that every broker has, and that heeds no routing key.
+pub const FANOUT: &str = "amq.fanout";
 const EAR: &str = "ear";
 /// Between two messages of those who keep talking.
 const BREATH: Duration = Duration::from_millis(25);
@@ -41,6 +43,13 @@ impl Client {
         let (options, table) = (QueueBindOptions::default(), FieldTable::default());
         let binding =
             self.channel.queue_bind(name.into(), "amq.topic".into(), routing_key.into(), options, table);
+        binding.await.unwrap();
+    }
+
+    /// Whatever is published to `amq.fanout` comes to the queue too, whatever its routing key is.
+    pub async fn feed_from_fanout(&self, queue: &str) {
+        let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+        let binding = self.channel.queue_bind(queue.into(), FANOUT.into(), "".into(), options, table);
         binding.await.unwrap();
     }
 

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary that includes this file uses its part of it")]
 
 pub mod crowd;
+pub mod raw;
 pub mod relay;
 pub mod stage;
 pub mod witness;

@@ -5,14 +5,18 @@ use std::{path::PathBuf, sync::Arc};
 
 use flatbus_base::{Clock as _, Random, SystemClock};
 use flatbus_bus::{AmqpPublisher, AmqpSource, Config};
-use flatbus_ledger::{Batch, Record, SledStore, Store, StoreError, StoreOptions};
+use flatbus_ledger::{Batch, ParkedShown, Record, SledStore, Store, StoreError, StoreOptions};
 use flatbus_runtime::{
     Change, Consumer, Ctx, Ends, Fact, Failure, Manager, Parts, Settings, Settled, Status, SurveyScope, Unit,
-    Unwatched,
+    Unwatched, admin::ParkedBody,
 };
 use flatbus_schemas::{Announcement, FromMessage, Limits, Malformed, Message, Severity};
 use flatbus_telemetry::metrics::{Counter, Metrics};
-use futures::{FutureExt as _, Stream, future::BoxFuture, stream};
+use futures::{
+    FutureExt as _, Stream,
+    future::{BoxFuture, join_all},
+    stream,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -136,6 +140,24 @@ impl Witness {
         let gauge =
             metrics.lines().find(|line| line.starts_with("flatbus_bus_consuming")).unwrap().to_owned();
         gauge.ends_with(" 1")
+    }
+
+    /// What it could not understand, with the bodies.
+    pub async fn parked(&self) -> Vec<ParkedBody> {
+        let shown: Vec<ParkedShown> = serde_json::from_slice(&self.ask("/messages").await).unwrap();
+        let bodies = shown.iter().map(async |parked| {
+            let body = self.ask(&format!("/message?number={}", parked.number)).await;
+            serde_json::from_slice(&body).unwrap()
+        });
+        join_all(bodies).await
+    }
+
+    /// As an operator does who has seen it.
+    pub async fn drop_parked(&self, number: u64) {
+        let request = http::Request::post("/messages/drop").header("content-type", "application/json");
+        let request = request.body(axum::body::Body::from(json!({"number": number}).to_string())).unwrap();
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), http::StatusCode::OK);
     }
 
     async fn ask(&self, path: &str) -> Vec<u8> {
