@@ -1,13 +1,51 @@
 //! Every request of a push meets a fault in turn, whatever it asks: each time everything ends right, without a person.
 
 use bytes::Bytes;
-use flatbus_embedded::Fault;
+use flatbus_embedded::{Fault, Seen, registry::Digest};
 use http::{HeaderName, StatusCode};
 
-use super::{stage::story, strike::ANYBODY, truth::Push::Stable};
+use super::{
+    hosts::EOG,
+    stage::{Stage, story},
+    strike::ANYBODY,
+    truth::Push::Stable,
+};
+
+type Blow = Box<dyn FnMut(&Seen) -> Fault + Send>;
 
 /// Plays a push once for every request that it takes, which meets the fault.
 fn in_turn(fault: Fault) {
+    happens_at_each(|_| {
+        let fault = fault.clone();
+        Box::new(move |_| fault.clone())
+    });
+}
+
+/// Likewise, and it is something that happens in the world.
+fn happens_at_each(blow: impl Fn(&mut Stage) -> Blow) {
+    for number in 1..=requests_of_a_push() {
+        story(async |stage| {
+            strike_one(stage, number, &blow);
+            stage.push(1, Stable);
+        });
+    }
+}
+
+/// Likewise, and a person may have to look.
+fn in_turn_with_a_person(fault: Fault) {
+    for number in 1..=requests_of_a_push() {
+        story(async |stage| {
+            strike_one(stage, number, &|_| {
+                let fault = fault.clone();
+                Box::new(move |_| fault.clone())
+            });
+            stage.push(1, Stable);
+            stage.a_person_looks().await;
+        });
+    }
+}
+
+fn requests_of_a_push() -> usize {
     let mut requests = 0;
     story(async |stage| {
         let before = stage.requests();
@@ -16,17 +54,16 @@ fn in_turn(fault: Fault) {
         requests = stage.requests() - before;
     });
     assert!(requests > 40, "a push takes {requests} requests");
-    for number in 1..=requests {
-        let (fault, mut came) = (fault.clone(), 0);
-        story(async |stage| {
-            let this = move |_: &_| {
-                came += 1;
-                came == number
-            };
-            stage.strike(ANYBODY, 1, this, fault);
-            stage.push(1, Stable);
-        });
-    }
+    requests
+}
+
+fn strike_one(stage: &mut Stage, number: usize, blow: &impl Fn(&mut Stage) -> Blow) {
+    let (mut came, blow) = (0, blow(stage));
+    let this = move |_: &Seen| {
+        came += 1;
+        came == number
+    };
+    stage.strike_by(ANYBODY, 1, this, blow);
 }
 
 #[test]
@@ -88,4 +125,77 @@ fn any_answer_may_have_a_wrong_byte() {
 #[test]
 fn any_answer_may_lack_its_digest() {
     in_turn(Fault::DropHeader(HeaderName::from_static("docker-content-digest")));
+}
+
+#[test]
+fn any_request_may_be_refused_and_calls_a_person_at_most() {
+    in_turn_with_a_person(Fault::status(StatusCode::FORBIDDEN));
+}
+
+#[test]
+fn any_request_may_be_unauthorized_and_calls_a_person_at_most() {
+    in_turn_with_a_person(Fault::status(StatusCode::UNAUTHORIZED));
+}
+
+#[test]
+fn any_request_may_find_nothing_and_calls_a_person_at_most() {
+    in_turn_with_a_person(Fault::status(StatusCode::NOT_FOUND));
+}
+
+#[test]
+fn any_request_may_be_redirected_to_a_host_that_is_not_allowed_which_is_never_contacted() {
+    in_turn_with_a_person(Fault::Redirect { base: "https://elsewhere.test".to_owned() });
+}
+
+#[test]
+fn the_network_may_break_at_any_request() {
+    happens_at_each(|stage| {
+        let wire = stage.hosts.wire.clone();
+        Box::new(move |_| {
+            wire.cut_all();
+            Fault::None
+        })
+    });
+}
+
+#[test]
+fn tokens_may_end_at_any_request() {
+    happens_at_each(|stage| {
+        let control = stage.hosts.public.control();
+        Box::new(move |_| {
+            control.expire_tokens();
+            Fault::None
+        })
+    });
+}
+
+#[test]
+fn uploads_may_be_forgotten_at_any_request() {
+    happens_at_each(|stage| {
+        let control = stage.hosts.public.control();
+        Box::new(move |_| {
+            control.forget_uploads();
+            Fault::None
+        })
+    });
+}
+
+/// As quay does after an hour with what no tag holds.
+#[test]
+fn what_no_tag_holds_may_be_collected_at_any_request() {
+    happens_at_each(|stage| {
+        let (content, image) = (stage.hosts.public.content.clone(), stage.build(1).image);
+        Box::new(move |_| {
+            if content.tags(EOG).is_none_or(|tags| tags.is_empty()) {
+                content.remove_manifest(EOG, &image.index.digest);
+                for child in &image.children {
+                    content.remove_manifest(EOG, &child.manifest.digest);
+                    for blob in [&child.config, &child.layer] {
+                        content.remove_blob(EOG, &Digest::of(blob));
+                    }
+                }
+            }
+            Fault::None
+        })
+    });
 }

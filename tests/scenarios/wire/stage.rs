@@ -215,6 +215,13 @@ impl Stage {
         self.parkings += 1;
     }
 
+    /// In the end a person has tried again whatever is parked.
+    pub async fn a_person_looks(&mut self) {
+        self.quiet().await;
+        self.parkings += self.unit().keys(Some(KeyState::Parked)).len();
+        self.retry_all_parked().await;
+    }
+
     /// A person has everything that is parked tried again.
     pub async fn retry_all_parked(&self) {
         self.unit().ask("/keys/retry", r#"{"all_parked": true}"#).await;
