@@ -370,7 +370,7 @@ impl<C: Consumer> Engine<C> {
 
     /// Whether as many keys are doubtful as may be.
     pub fn full(&self) -> bool {
-        self.ledger().counts().doubtful >= self.settings.doubtful_max
+        self.ledger().counts().to_settle() >= self.settings.doubtful_max
     }
 
     /// Stops the process for a reason that it will exit with.

@@ -63,7 +63,7 @@ pub struct Settings {
     pub retry_wait_max: Duration,
     /// `park_after_s`: how long a key may keep failing before a person must look.
     pub park_after: Duration,
-    /// `doubtful_max`: doubtful keys held; more collapse into "survey owed".
+    /// `doubtful_max`: doubtful keys held, parked ones apart; more collapse into "survey owed".
     pub doubtful_max: usize,
     /// `survey_every_s`: a survey of what changed, this often.
     pub survey_every: Duration,

@@ -177,7 +177,7 @@ async fn room<C: Consumer>(engine: &Arc<Engine<C>>, keys: usize) -> Result<(), S
     let stop = engine.world.stop.clone();
     loop {
         let counts = engine.ledger().counts();
-        if counts.due < BACKLOG_MAX && counts.doubtful + keys <= engine.settings.doubtful_max {
+        if counts.due < BACKLOG_MAX && counts.to_settle() + keys <= engine.settings.doubtful_max {
             return Ok(());
         }
         tokio::select! {

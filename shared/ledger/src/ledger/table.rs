@@ -106,9 +106,12 @@ impl Table {
         }
     }
 
-    /// What a person asks for is never too much: no survey would find it.
+    /// Parked keys take no room from those that can be settled, or a survey would wait for a person; there may be as many
+    /// of them again. What a person asks for is never too much: no survey would find it.
     fn is_full_for(&self, origin: Origin) -> bool {
-        self.entries.len() >= self.doubtful_max && origin != Origin::Hand
+        let all = self.entries.len();
+        let full = all - self.parked >= self.doubtful_max || all >= self.doubtful_max.saturating_mul(2);
+        full && origin != Origin::Hand
     }
 
     /// Takes up to `max` due keys that `admit` lets pass, in their order.

@@ -15,7 +15,7 @@ pub type Commit = BoxFuture<'static, Result<(), StoreError>>;
 /// How much the ledger holds before something gives way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Keys; past it new ones collapse into *survey owed*.
+    /// Keys, parked ones apart, of which there may be as many again; past it new ones collapse into *survey owed*.
     pub doubtful_max: usize,
     /// Message ids remembered a key, newest kept.
     pub causes_max: usize,
@@ -303,6 +303,14 @@ pub struct Counts {
     pub memos_refused: u64,
     /// Since when the longest waiting of the due keys has been due.
     pub oldest_due: Option<Timestamp>,
+}
+
+impl Counts {
+    /// Keys that can be settled without a person: what [`Limits::doubtful_max`] bounds.
+    #[must_use]
+    pub fn to_settle(&self) -> usize {
+        self.doubtful.saturating_sub(self.parked)
+    }
 }
 
 /// Why the ledger can't be opened or imported.

@@ -132,6 +132,18 @@ async fn what_a_person_asks_for_does_not_collapse() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_parked_takes_no_room_from_what_can_be_settled() {
+    let desk = Desk::with(Limits { doubtful_max: 2, ..limits() }).await;
+    for key in ["a", "b"] {
+        desk.mark(key, Origin::Event).await;
+        desk.fail(&desk.take_one(), Next::Park).await;
+    }
+    let marks = ["c", "d", "e"].map(|key| mark(key, Origin::Event));
+    let marked = desk.ledger.mark(&marks, &[], None, desk.now());
+    assert_eq!((marked.new, marked.collapsed), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_longer_than_any_real_one_collapses() {
     let desk = Desk::new().await;
     let marked = desk.ledger.mark(&[mark(&"x".repeat(5000), Origin::Event)], &[], None, desk.now());
