@@ -78,6 +78,10 @@ impl<C: Consumer> Twice<C> {
         }
     }
 
+    fn forget(&self, key: &C::Key) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.to_string());
+    }
+
     fn compare(
         &self,
         key: &C::Key,
@@ -135,9 +139,7 @@ impl<C: Consumer> Consumer for Twice<C> {
         for (key, result) in batch.iter().zip(&mut results) {
             match result {
                 Ok(settled) => self.judge(key, settled, began, did),
-                Err(_) => {
-                    drop(self.first.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.to_string()))
-                }
+                Err(_) => self.forget(key),
             }
         }
         results

@@ -52,7 +52,8 @@ impl Source for GatedSource {
 
     async fn ack(&mut self, through: Receipt) {
         let fault = self.line.pass(Service::Broker, Verb::Ack, || format!("ack {}", through.tag)).await;
-        while let Some((_, keys, when)) = self.given.pop_front_if(|(receipt, ..)| *receipt <= through) {
+        while self.given.front().is_some_and(|(receipt, ..)| *receipt <= through) {
+            let Some((_, keys, when)) = self.given.pop_front() else { break };
             self.witness.acked(keys, when);
         }
         if fault == Some(Fault::AckLost) {
