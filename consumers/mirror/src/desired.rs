@@ -171,13 +171,17 @@ impl DesiredTags {
         let newer = |at: Option<Timestamp>, than: Option<Timestamp>| at.is_some() && at >= than;
         let latest = newer(stable_at(update), self.stable_since).then_some(LATEST);
         let testing = newer(testing_at(update), self.testing_since).then_some(TESTING);
-        let left: Vec<Tag> = latest.into_iter().chain(testing).filter_map(tag_for).collect();
-        for tag in &left {
-            self.tags.remove(tag);
+        let left: Vec<&str> = latest.into_iter().chain(testing).collect();
+        left.iter().for_each(|text| self.leave(text));
+        !left.is_empty()
+    }
+
+    /// Leaves a tag as it is, whatever it names.
+    pub fn leave(&mut self, text: &str) {
+        if let Some(tag) = tag_for(text) {
+            self.tags.remove(&tag);
+            self.left.insert(tag);
         }
-        let any = !left.is_empty();
-        self.left.extend(left);
-        any
     }
 
     fn give_floating(&mut self, owner: &Owner<'_>) {

@@ -7,6 +7,7 @@ use std::{
 
 use flatbus_oci::{Digest, Error, ManifestHead, Registry, Repository, Tag};
 use flatbus_runtime::{Ctx, Failure};
+use flatbus_schemas::Nvr;
 use flatbus_upstream::bodhi::Update;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -162,6 +163,8 @@ impl Mirror {
                 && !named.is_empty()
                 && desired.leave_to(update)
             {
+                let versions = named.iter().filter_map(|nvr| nvr.parse::<Nvr>().ok());
+                versions.for_each(|nvr| desired.leave(nvr.version()));
                 unknown.extend(named.into_iter().map(|nvr| (nvr.to_owned(), pushed)));
             }
         }

@@ -130,3 +130,17 @@ async fn a_listing_without_any_build_of_the_repository_withdraws_nothing() {
     world.settle(&["build/eog-2-1"]).await;
     nothing_happened(&world);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_version_of_a_build_that_koji_does_not_know_yet_is_left_as_it_is() {
+    let world = World::new().await;
+    world.build("eog-1-1", 1, "eog");
+    world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-09-01 00:00:00"));
+    world.bodhi.put(stable("U-2", &["eog-1-2"], "2022-09-02 00:00:00"));
+    world.settle(&["build/eog-1-1"]).await;
+    world.expect_tags("eog", &[("1-1", 1), ("build-1", 1)]);
+    world.build("eog-1-2", 2, "eog");
+    world.pass(DAY).await;
+    world.settle(&["build/eog-1-2"]).await;
+    assert_eq!((world.tags("eog")["1"], world.tags("eog")["latest"]), (2, 2));
+}
