@@ -86,6 +86,10 @@ pub(crate) async fn flush<C: Consumer>(
     if letters.is_empty() {
         return Ok(false);
     }
+    // What was told must never be forgotten: the way back would be told to nobody. The keeper wakes us once it can be kept.
+    if !engine.watch(engine.ledger().sync().await) {
+        return Ok(false);
+    }
     let mut sent = Vec::with_capacity(letters.len());
     let mut trouble = None;
     for (number, bytes) in letters {

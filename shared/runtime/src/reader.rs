@@ -217,7 +217,7 @@ pub(crate) async fn keep<C: Consumer>(engine: Arc<Engine<C>>) {
         }
         let turn = tokio::time::sleep(HEAL_EVERY);
         tokio::select! { biased; () = stop.cancelled() => return, () = turn => {} }
-        if engine.ledger().heal().await.is_ok() {
+        if engine.ledger().sync().await.is_ok() {
             info!("The ledger can be written again; reading goes on");
             engine.board.unwritable(None);
             engine.unwritable.store(false, Ordering::Relaxed);

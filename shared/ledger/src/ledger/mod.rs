@@ -220,8 +220,8 @@ impl Ledger {
         self.state().journal.failed()
     }
 
-    /// Writes what a failed commit left. Resolves when nothing is left.
-    pub fn heal(&self) -> Commit {
+    /// Resolves when everything changed so far is durable, what a failed commit left included.
+    pub fn sync(&self) -> Commit {
         let mut state = self.state();
         state.journal.poll();
         let group = state.journal.last();

@@ -54,7 +54,7 @@ async fn a_dropped_commit_is_written_all_the_same() {
     let desk = Desk::new().await;
     drop(desk.ledger.mark(&[mark("a", Origin::Event)], &[], None, desk.now()).commit);
     drop(desk.ledger.mark(&[mark("b", Origin::Event)], &[], None, desk.now()).commit);
-    desk.ledger.heal().await.unwrap();
+    desk.ledger.sync().await.unwrap();
     assert_eq!(desk.crashed().await.ledger.counts().doubtful, 2);
 }
 
@@ -78,9 +78,9 @@ async fn a_failed_commit_leaves_memory_ahead_and_is_healed() {
     assert!(matches!(failed, Err(StoreError::Full { .. })));
     assert!(desk.ledger.unwritten());
     assert_eq!(desk.state("a"), Some(KeyState::Due));
-    assert!(desk.ledger.heal().await.is_err());
+    assert!(desk.ledger.sync().await.is_err());
     desk.store.set_fault(None);
-    desk.ledger.heal().await.unwrap();
+    desk.ledger.sync().await.unwrap();
     assert!(!desk.ledger.unwritten());
     assert_eq!(desk.crashed().await.state("a"), Some(KeyState::Due));
 }

@@ -76,7 +76,7 @@ async fn no_room_for_a_file_is_no_room_for_its_record() {
     assert!(desk.ledger.unwritten());
     assert_eq!(desk.ledger.memo("m").unwrap().unwrap().len(), LARGE);
     desk.files.set_full(false);
-    desk.ledger.heal().await.unwrap();
+    desk.ledger.sync().await.unwrap();
     assert_eq!(desk.crashed().await.ledger.memo("m").unwrap().unwrap().len(), LARGE);
 }
 
