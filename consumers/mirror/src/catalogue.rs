@@ -116,6 +116,7 @@ impl Catalogue {
     /// When Koji, Bodhi or the ledger can't be read.
     pub async fn survey(&self, ctx: &Ctx, builds: &Builds) -> Result<Survey, Failure> {
         let begun = ctx.now();
+        self.state().listing = None; // If this one fails, what it was to replace is too old.
         let updates = Arc::new(self.bodhi.updates(&UpdateQuery::default()).await?);
         let survey = self.place(ctx, builds, &updates).await?;
         let mut state = self.state();

@@ -72,6 +72,8 @@ pub struct Twice {
 #[derive(Default)]
 struct Settle {
     began: u64,
+    /// What surveys had listed when it began.
+    surveyed: VecDeque<Arc<[Update]>>,
     listings: Vec<Arc<[Update]>>,
     by_name: Vec<Update>,
     writes: u64,
@@ -130,7 +132,7 @@ impl Witness {
     pub fn begins(&self) {
         let mut seen = self.seen();
         seen.now += 1;
-        let settle = Settle { began: seen.now, ..Settle::default() };
+        let settle = Settle { began: seen.now, surveyed: seen.listings.clone(), ..Settle::default() };
         if let Some(id) = tokio::task::try_id() {
             seen.settles.insert(id, settle);
         }
@@ -282,8 +284,8 @@ impl Witness {
         let seen = self.seen();
         let settle = tokio::task::try_id().and_then(|id| seen.settles.get(&id));
         let by_name: &[Update] = settle.map_or(&[], |settle| &settle.by_name);
-        let own = settle.map_or(&[][..], |settle| &settle.listings);
-        own.iter().chain(&seen.listings).any(|listing| {
+        let own = settle.into_iter().flat_map(|settle| settle.listings.iter().chain(&settle.surveyed));
+        own.chain(&seen.listings).any(|listing| {
             let more =
                 by_name.iter().filter(|named| listing.iter().all(|update| update.alias != named.alias));
             agrees(&rule::desired(listing.iter().chain(more), &seen.builds, self.0.last_push))

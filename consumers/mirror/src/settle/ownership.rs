@@ -3,10 +3,12 @@
 
 use flatbus_oci::{Digest, Error, Registry, Repository, Tag};
 use flatbus_runtime::{Ctx, Failure, Settled};
+use flatbus_upstream::koji::{BUILDS_PER_CALL_MAX, BuildRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 
 use crate::{
+    fact::BuildFact,
     image::{self, REF_LABEL, Verdict},
     key::Key,
     memory::{self, Ownership},
@@ -86,18 +88,13 @@ impl Mirror {
     async fn reprove(&self, full: &Repository, tags: Vec<Tag>, builds: &[Placed]) -> Result<Named, Failure> {
         let host = self.config.destination.host();
         let proof = self.look_at(full, tags).await?;
-        let held = |tag: &Tag, digest: &Digest| {
-            held_build(tag)
-                .is_some_and(|id| builds.iter().any(|build| build.fact.id == id && build.digest == *digest))
-        };
-        let ours = proof.flatpaks.iter().any(|(tag, digest)| held(tag, digest));
         if !proof.others.is_empty() {
             return Err(Failure::park(format!(
                 "{host}/{full} holds other things than Flatpaks ({}): refused, nothing was written",
                 proof.shown()
             )));
         }
-        if !ours {
+        if !self.holds_a_build(full, &proof.flatpaks, builds).await? {
             return Err(Failure::park(format!(
                 "{host}/{full} was there before flatbus: look at its tags, then run `flatbus mirror adopt {}` if they may be replaced",
                 self.canonical(full.as_str()).as_ref().unwrap_or(full),
@@ -105,6 +102,35 @@ impl Mirror {
         }
         info!(repository = %full, "Proved anew that {host}/{full} is ours");
         Ok(proof.flatpaks.into_iter().filter(|(tag, _)| held_build(tag).is_some()).collect())
+    }
+
+    /// Whether a holding tag holds what it names. Of a build that no update names any more, Koji knows.
+    async fn holds_a_build(
+        &self,
+        full: &Repository,
+        flatpaks: &[(Tag, Digest)],
+        builds: &[Placed],
+    ) -> Result<bool, Failure> {
+        let held: Vec<(i64, Digest)> =
+            flatpaks.iter().filter_map(|(tag, digest)| Some((held_build(tag)?, *digest))).collect();
+        if builds.iter().any(|build| held.contains(&(build.fact.id, build.digest))) {
+            return Ok(true);
+        }
+        let asked = &held[..held.len().min(BUILDS_PER_CALL_MAX)];
+        let asked: Vec<BuildRef> = asked.iter().map(|(id, _)| BuildRef::Id(*id)).collect();
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        for build in self.koji.builds(&asked).await? {
+            let placed = build?.and_then(|build| self.config.sources.place(&BuildFact::of(&build)).ok());
+            if let Some(build) = placed
+                && self.full_name(&build.repository)? == *full
+                && held.contains(&(build.fact.id, build.digest))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Looks at every tag of a repository of the destination. Reads only.

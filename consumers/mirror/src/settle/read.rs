@@ -57,16 +57,21 @@ pub(crate) struct View {
 impl Mirror {
     /// Reads a repository's truth; `None` where Bodhi names no build of it.
     pub(crate) async fn read(&self, ctx: &Ctx, repository: &Repository) -> Result<Option<View>, Failure> {
-        let packages = self.catalogue.packages(ctx, &self.builds, repository).await?;
+        let mut packages = self.catalogue.packages(ctx, &self.builds, repository).await?;
         if packages.is_empty() {
             return Ok(None);
         }
         let acted = ctx.memo::<ActedOn>(&memory::acted(repository))?.unwrap_or_default();
-        let updates = self.believed_updates(ctx, repository, &packages, &acted).await?;
-        let facts = self.facts_of(ctx, &updates, &packages).await?;
-        let mut builds: Vec<Placed> =
-            facts.known.values().filter_map(|fact| self.config.sources.place(fact).ok()).collect();
-        builds.retain(|build| build.repository == *repository);
+        let (updates, facts, builds) = loop {
+            let updates = self.believed_updates(ctx, repository, &packages, &acted).await?;
+            let facts = self.facts_of(ctx, &updates, &packages).await?;
+            let builds = self.placed_in(repository, &facts);
+            let known = packages.len();
+            packages.extend(builds.iter().map(|build| build.fact.package.clone()));
+            if packages.len() == known {
+                break (updates, facts, builds);
+            }
+        };
         let claims = claims(&updates, &builds);
         if claims.is_empty() && acted.is_empty() {
             return Ok(None); // Where we acted, the last build may have been edited out: `testing` names nothing now.
@@ -132,6 +137,7 @@ impl Mirror {
         Ok(updates)
     }
 
+    /// What Koji says of every Flatpak of these updates: one of a package that is new to this repository may be for it too.
     async fn facts_of(
         &self,
         ctx: &Ctx,
@@ -140,11 +146,15 @@ impl Mirror {
     ) -> Result<Facts, Failure> {
         let flatpaks =
             updates.iter().flat_map(|update| &update.builds).filter(|build| build.kind == "flatpak");
-        let ours: BTreeSet<String> = flatpaks
-            .filter(|build| packages.contains(package(&build.nvr)))
-            .map(|build| build.nvr.clone())
-            .collect();
-        self.builds.facts(ctx, ours).await
+        let named: BTreeSet<String> = flatpaks.map(|build| build.nvr.clone()).collect();
+        let mut facts = self.builds.facts(ctx, named).await?;
+        facts.unknown.retain(|nvr| packages.contains(package(nvr)));
+        Ok(facts)
+    }
+
+    fn placed_in(&self, repository: &Repository, facts: &Facts) -> Vec<Placed> {
+        let placed = facts.known.values().filter_map(|fact| self.config.sources.place(fact).ok());
+        placed.filter(|build| build.repository == *repository).collect()
     }
 
     /// A build that Koji doesn't know may be the one that should have a tag: then that tag is left alone.

@@ -80,6 +80,20 @@ async fn lost_memory_is_proved_anew_from_our_own_holding_tags() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lost_memory_is_proved_anew_by_the_holding_tag_of_a_build_that_no_update_names_any_more() {
+    let world = World::new().await;
+    world.build("eog-1-1", 1, "eog");
+    world.bodhi.put(testing("U-1", &["eog-1-1"], "2022-10-01 00:00:00"));
+    world.settle(&["build/eog-1-1"]).await;
+    let world = world.forget_everything().await;
+    world.build("eog-2-1", 2, "eog");
+    world.bodhi.put(testing("U-1", &["eog-2-1"], "2022-10-02 00:00:00"));
+    world.settle(&["build/eog-2-1"]).await;
+    assert_eq!(world.parked().len(), 0, "{:?}", world.parked());
+    assert_eq!(world.tags("eog")["testing"], 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn lost_memory_is_not_proved_by_a_holding_tag_that_lies() {
     let world = World::new().await;
     let theirs = Recipe { layer_bytes: 100, ..Recipe::flatpak("app/y/x86_64/stable", 50) }.make();

@@ -311,3 +311,15 @@ async fn testing_is_withdrawn_where_an_edit_took_the_last_build_of_a_repository_
     world.expect_tags("f41/flatpak-runtime", &[("build-1", 1), ("f41", 1), ("f41-1", 1)]);
     assert_eq!(world.announced(), [("fedora/f41/flatpak-runtime:testing".to_owned(), None)].into());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_build_of_a_package_never_seen_counts_as_soon_as_an_answer_names_it() {
+    let world = World::new().await;
+    world.build("eog-1-1", 1, "eog");
+    world.settle(&["build/eog-1-1"]).await;
+    world.build("eog-flatpak-1-1", 2, "eog");
+    world.bodhi.put(stable("U-1", &["eog-1-1", "eog-flatpak-1-1"], "2022-10-01 00:00:00"));
+    world.settle(&["repository/eog"]).await;
+    assert_eq!(world.tags("eog")["latest"], 2);
+    assert!(!world.tags("eog").contains_key("build-1"), "nothing was done for the other");
+}
