@@ -55,7 +55,7 @@ impl Outside {
         Mirror::new(
             config(self.setting),
             registries,
-            Arc::new(GatedKoji::new(self.koji.clone(), line.clone())),
+            Arc::new(GatedKoji::new(self.koji.clone(), line.clone(), self.witness.clone())),
             Arc::new(GatedBodhi::new(self.bodhi.clone(), line.clone(), self.witness.clone())),
             quay,
         )

@@ -76,6 +76,8 @@ struct Settle {
     surveyed: VecDeque<Arc<[Update]>>,
     listings: Vec<Arc<[Update]>>,
     by_name: Vec<Update>,
+    /// Builds that Koji said it doesn't know.
+    denied: BTreeSet<String>,
     writes: u64,
 }
 
@@ -206,6 +208,14 @@ impl Witness {
         }
     }
 
+    /// Koji told a settle that it doesn't know these builds.
+    pub fn denied(&self, builds: impl Iterator<Item = String>) {
+        let mut seen = self.seen();
+        if let Some(settle) = tokio::task::try_id().and_then(|id| seen.settles.get_mut(&id)) {
+            settle.denied.extend(builds);
+        }
+    }
+
     /// A tag was written or deleted, whatever the answer was.
     pub fn tag_may_have_moved(&self, repository: &Repository, tag: &Tag, to: Option<Digest>) {
         let subject = subject(repository, tag);
@@ -257,7 +267,9 @@ impl Witness {
             build.digest == to && tag.as_str() == format!("{}-{}", build.version, build.release)
         };
         let own_name = self.seen().builds.values().any(is_own_name);
-        if !own_name && !self.was_told(|tags| tags.get(&(repository.clone(), tag.clone())) == Some(&to)) {
+        if !own_name
+            && !self.was_told(Some(to), |tags| tags.get(&(repository.clone(), tag.clone())) == Some(&to))
+        {
             self.broken(
                 Invariant::TagsFollowAnswers,
                 format!("{repository}:{tag} was moved to {to}, which no answer asked for"),
@@ -268,7 +280,7 @@ impl Witness {
     fn check_withdrawn(&self, repository: &Repository, tag: &Tag) {
         let ours = repository.as_str().starts_with(&format!("{NAMESPACE}/"));
         if ours && tag.as_str() == "testing" {
-            if !self.was_told(|tags| !tags.contains_key(&(repository.clone(), tag.clone()))) {
+            if !self.was_told(None, |tags| !tags.contains_key(&(repository.clone(), tag.clone()))) {
                 self.broken(
                     Invariant::TagsFollowAnswers,
                     format!("{repository}:{tag} was withdrawn, and every answer names a build for it"),
@@ -279,16 +291,23 @@ impl Witness {
         }
     }
 
-    /// Whether an answer that this settle may have acted on agrees.
-    fn was_told(&self, agrees: impl Fn(&rule::Tags) -> bool) -> bool {
+    /// Whether an answer that this settle may have acted on agrees. Where Koji denied a build, nobody could know whose it
+    /// is: only those of the package at hand are sure to be of this repository, and count all the same.
+    fn was_told(&self, at_hand: Option<Digest>, agrees: impl Fn(&rule::Tags) -> bool) -> bool {
         let seen = self.seen();
         let settle = tokio::task::try_id().and_then(|id| seen.settles.get(&id));
+        let package =
+            seen.builds.values().find(|build| Some(build.digest) == at_hand).map(|build| build.package.name);
+        let mut builds = seen.builds.clone();
+        builds.retain(|nvr, build| {
+            Some(build.package.name) == package || !settle.is_some_and(|settle| settle.denied.contains(nvr))
+        });
         let by_name: &[Update] = settle.map_or(&[], |settle| &settle.by_name);
         let own = settle.into_iter().flat_map(|settle| settle.listings.iter().chain(&settle.surveyed));
         own.chain(&seen.listings).any(|listing| {
             let more =
                 by_name.iter().filter(|named| listing.iter().all(|update| update.alias != named.alias));
-            agrees(&rule::desired(listing.iter().chain(more), &seen.builds, self.0.last_push))
+            agrees(&rule::desired(listing.iter().chain(more), &builds, self.0.last_push))
         })
     }
 

@@ -1,4 +1,4 @@
-//! Koji, Bodhi and quay's API behind the gate. What Bodhi answers is remembered by who was told.
+//! Koji, Bodhi and quay's API behind the gate. What Bodhi says and what Koji denies is remembered by who was told.
 
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ fn meets(fault: Fault) -> Meets {
 pub struct GatedKoji {
     inner: MemoryKoji,
     line: Line,
+    witness: Witness,
 }
 
 /// Bodhi as one process sees it.
@@ -54,8 +55,8 @@ pub struct GatedQuay {
 
 impl GatedKoji {
     /// The twin behind the gate.
-    pub fn new(inner: MemoryKoji, line: Line) -> Self {
-        Self { inner, line }
+    pub fn new(inner: MemoryKoji, line: Line, witness: Witness) -> Self {
+        Self { inner, line, witness }
     }
 
     async fn ask(&self, what: impl Fn() -> String) {
@@ -74,7 +75,13 @@ impl Koji for GatedKoji {
 
     async fn builds(&self, builds: &[BuildRef]) -> Result<Vec<Result<Option<Build>, Error>>, Error> {
         self.ask(|| format!("{} builds", builds.len())).await;
-        self.inner.builds(builds).await
+        let answers = self.inner.builds(builds).await?;
+        let denied = builds.iter().zip(&answers).filter_map(|pair| match pair {
+            (BuildRef::Nvr(nvr), Ok(None)) => Some(nvr.clone()),
+            _ => None,
+        });
+        self.witness.denied(denied);
+        Ok(answers)
     }
 
     async fn image_builds_since(&self, since: Timestamp) -> Result<Vec<Build>, Error> {
