@@ -418,9 +418,9 @@ async fn a_probe_goes_all_the_way_round() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_together_is_recorded_in_few_commits() {
-    let bus = flatbus_bus::MemoryBus::new();
+    let bus = MemoryBus::new();
     bus.set_prefetch_count(std::num::NonZeroUsize::new(100).unwrap());
-    let clock = flatbus_base::SimClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+    let clock = SimClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
     let settings = Settings { settles_max: 1, ..settings() };
     let unit = Running::start_on(MemoryStore::new(), bus, clock, Toy::default(), settings).await;
     unit.toy.trouble("t000", [Trouble::Hang]);
@@ -450,8 +450,8 @@ fn in_real_seconds<F: Future<Output = ()> + 'static>(story: fn() -> F) {
     let (ended, end) = std::sync::mpsc::channel();
     let play = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.unwrap().block_on(story());
-        ended.send(()).unwrap();
+        runtime.expect("a runtime").block_on(story());
+        ended.send(()).expect("somebody waits for the end");
     };
     std::thread::spawn(play);
     end.recv_timeout(Duration::from_secs(30)).expect("the loop waits instead of turning");

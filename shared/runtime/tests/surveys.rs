@@ -209,5 +209,9 @@ async fn a_survey_is_made_after_the_clock_jumped_back_and_it_is_a_full_one() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     unit.clock.jump(jiff::SignedDuration::from_hours(-48));
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(unit.toy.world(|w| w.surveys.len()), 4, "what is owed by a clock that was wrong is paid by one survey");
+    assert_eq!(
+        unit.toy.world(|w| w.surveys.len()),
+        4,
+        "what is owed by a clock that was wrong is paid by one survey"
+    );
 }
