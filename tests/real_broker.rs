@@ -11,10 +11,13 @@
 
 #[path = "support/broker/mod.rs"]
 mod broker;
+#[macro_use]
+#[path = "support/facts.rs"]
+mod facts;
 #[path = "support/rabbitmq.rs"]
 mod rabbitmq;
 
-use std::{panic::AssertUnwindSafe, pin::Pin, thread, time::Duration};
+use std::time::Duration;
 
 use broker::{
     NAMED, QUEUE,
@@ -25,27 +28,14 @@ use broker::{
 };
 use flatbus_base::{Clock as _, SystemClock};
 use flatbus_telemetry::metrics::Counter;
-use futures::FutureExt as _;
 use rabbitmq::Rabbit;
-use tokio::{
-    runtime::{Builder, Runtime},
-    time::timeout,
-};
+use tokio::runtime::{Builder, Runtime};
 
 const VHOST: &str = "test0";
 /// Longest that one fact may take.
 const FACT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Messages that wait in the queue of a broker that takes no more.
 const HELD: usize = 60;
-
-type Fact = (&'static str, for<'r> fn(&'r Rabbit, String) -> Pin<Box<dyn Future<Output = ()> + 'r>>);
-
-macro_rules! facts {
-    ($($fact:ident),* $(,)?) => {{
-        let facts: Vec<Fact> = vec![$((stringify!($fact), |rabbit, vhost| Box::pin($fact(rabbit, vhost)))),*];
-        facts
-    }};
-}
 
 #[test]
 fn faults_that_leave_the_node_whole() {
@@ -59,27 +49,7 @@ fn faults_that_leave_the_node_whole() {
         what_no_client_can_read_is_parked_with_its_body_and_stops_nothing,
     ];
     let rabbit = Rabbit::start();
-    let failed = thread::scope(|scope| {
-        let runs: Vec<_> = facts
-            .iter()
-            .enumerate()
-            .filter(|(_, (name, _))| {
-                std::env::var("FACT").is_ok_and(|f| name.contains(&f)) || std::env::var("FACT").is_err()
-            })
-            .map(|(number, (name, fact))| {
-                let rabbit = &rabbit;
-                let run = scope.spawn(move || {
-                    let story = AssertUnwindSafe(fact(rabbit, format!("test{number}")));
-                    let told =
-                        runtime().block_on(async { timeout(FACT_TIMEOUT, story.catch_unwind()).await });
-                    matches!(told, Ok(Ok(())))
-                });
-                (*name, run)
-            })
-            .collect();
-        runs.into_iter().filter_map(|(name, run)| (!run.join().unwrap()).then_some(name)).collect::<Vec<_>>()
-    });
-    assert!(failed.is_empty(), "not so: {failed:#?}");
+    facts::all_hold(&facts, &rabbit, runtime, FACT_TIMEOUT);
 }
 
 async fn a_forced_close_loses_nothing(rabbit: &Rabbit, vhost: String) {

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[macro_use]
+#[path = "support/facts.rs"]
+mod facts;
 #[path = "support/rabbitmq.rs"]
 mod rabbitmq;
 
@@ -12,9 +15,7 @@ use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    panic::AssertUnwindSafe,
     path::Path,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -31,7 +32,7 @@ use flatbus_bus::{
     conformance::{self, Expect, Item, Place},
 };
 use flatbus_schemas::{Announcement, Limits, Severity};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{
@@ -42,7 +43,10 @@ use lapin::{
 };
 use rabbitmq::{PRIVATE_VHOST, PUBLIC_VHOST, Rabbit, USER};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 
 /// Longest wait for anything a broker does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,15 +55,6 @@ const QUIET: Duration = Duration::from_millis(400);
 
 /// Deliveries that the source of the suite may have unacknowledged.
 const WINDOW: usize = 8;
-
-type Fact = (&'static str, for<'r> fn(&'r Rabbit, String) -> Pin<Box<dyn Future<Output = ()> + 'r>>);
-
-macro_rules! facts {
-    ($($fact:ident),* $(,)?) => {{
-        let facts: Vec<Fact> = vec![$((stringify!($fact), |rabbit, vhost| Box::pin($fact(rabbit, vhost)))),*];
-        facts
-    }};
-}
 
 #[test]
 fn facts_of_a_broker_that_stays_whole() {
@@ -86,30 +81,13 @@ fn facts_of_a_broker_that_stays_whole() {
         the_suite_that_every_source_must_pass,
     ];
     let rabbit = Rabbit::start();
-    let failed = thread::scope(|scope| {
-        let runs: Vec<_> = facts
-            .iter()
-            .enumerate()
-            .map(|(number, (name, fact))| {
-                let rabbit = &rabbit;
-                let run = scope.spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                    let story = AssertUnwindSafe(fact(rabbit, format!("test{number}")));
-                    let told = runtime.block_on(async { timeout(3 * PATIENCE, story.catch_unwind()).await });
-                    matches!(told, Ok(Ok(())))
-                });
-                (*name, run)
-            })
-            .collect();
-        runs.into_iter().filter_map(|(name, run)| (!run.join().unwrap()).then_some(name)).collect::<Vec<_>>()
-    });
-    assert!(failed.is_empty(), "not so: {failed:#?}");
+    facts::all_hold(&facts, &rabbit, runtime, 3 * PATIENCE);
 }
 
 #[test]
 fn a_broker_that_restarts_is_consumed_again() {
     let mut rabbit = Rabbit::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let mut source = runtime.block_on(async {
         let mut source = source(&config(&rabbit.url("test0"), DURABLE_QUEUE));
         assert!(connected(&mut source).await, "a queue that had to be made is a gap");
@@ -137,7 +115,7 @@ fn a_broker_that_restarts_is_consumed_again() {
 #[test]
 fn a_peer_that_falls_silent_is_given_up_at_every_phase_and_leaves_no_thread() {
     let rabbit = Rabbit::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     runtime.block_on(async {
         // Bytes from the broker until it falls silent: none, in its greeting, in tuning, while queues are declared.
         for (bytes, phase) in [(0, "the AMQP handshake"), (200, "the AMQP handshake"), (560, "")] {
@@ -796,4 +774,8 @@ async fn no_thread_is_left() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("{} threads are left", threads());
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use flatbus_embedded::images::{self, Image};
 use flatbus_oci::Digest;
-use flatbus_schemas::{Message, Severity};
+use flatbus_schemas::Message;
+use flatbus_world::fedora::message;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -114,7 +115,7 @@ pub fn pushed(number: u64, update: &Value, push: Push, now: Timestamp) -> Messag
         Push::Testing => "bodhi.update.complete.testing",
         Push::Stable => "bodhi.update.complete.stable",
     };
-    message(number, topic, now, &json!({"agent": "bodhi", "update": update}))
+    message::new(number, topic, now, &json!({"agent": "bodhi", "update": update}))
 }
 
 /// What Koji says when a build is complete.
@@ -126,17 +127,5 @@ pub fn completed(number: u64, build: &Build, now: Timestamp) -> Message {
         "version": record["version"], "release": record["release"], "task_id": record["task_id"],
         "task": {"id": record["task_id"], "method": "flatpakBuild", "state": 2},
     });
-    message(number, "buildsys.build.state.change", now, &body)
-}
-
-fn message(number: u64, topic: &str, now: Timestamp, body: &Value) -> Message {
-    Message {
-        topic: format!("org.fedoraproject.prod.{topic}"),
-        id: format!("00000000-0000-4000-8000-{number:012}"),
-        headers: Map::new(),
-        severity: Severity::Info,
-        sent_at: Some(now),
-        priority: None,
-        body: body.to_string().into_bytes(),
-    }
+    message::new(number, "buildsys.build.state.change", now, &body)
 }

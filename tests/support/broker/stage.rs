@@ -163,7 +163,12 @@ impl Stage {
         self.is_calm().await;
         let heard = self.ear.heard().await;
         let silent: Vec<_> = confirmed.iter().filter(|thing| !heard.contains_key(*thing)).collect();
-        assert!(silent.is_empty(), "never announced: {silent:?}");
+        let (sent, heard_of) =
+            (self.witness.metrics.get(Counter::AnnouncementsSent), heard.values().sum::<u32>());
+        assert!(
+            silent.is_empty(),
+            "{sent} announcements were confirmed, {heard_of} came, none of {silent:?}"
+        );
         let strangers: Vec<_> =
             heard.keys().filter(|thing| !self.books.open().said.contains(*thing)).cloned().collect();
         assert!(strangers.is_empty(), "announced and never said: {strangers:?}");

@@ -10,7 +10,8 @@ use super::Made;
 const PREFIX: &str = "org.fedoraproject.prod";
 const HUB: &str = "https://koji.fedoraproject.org";
 
-pub(super) fn new(number: u64, topic: &str, now: Timestamp, body: &Value) -> Message {
+/// A message of Fedora's production, numbered.
+pub fn new(number: u64, topic: &str, now: Timestamp, body: &Value) -> Message {
     Message {
         topic: format!("{PREFIX}.{topic}"),
         id: format!("00000000-0000-4000-8000-{number:012}"),
