@@ -173,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn numbers_take_the_fewest_bytes() {
+        for (number, bytes) in [(0, &[0][..]), (0x7f, &[0x7f]), (0x80, &[0x80, 1]), (300, &[0xac, 2])] {
+            let mut record = Writer::new();
+            record.number(number);
+            assert_eq!(record.done()[1..], *bytes, "{number}");
+        }
+    }
+
+    #[test]
+    fn bytes_left_over_are_an_error() {
+        let mut record = Writer::new();
+        record.byte(1).byte(2);
+        let record = record.done();
+        let mut reader = Reader::new(&record).unwrap();
+        reader.byte().unwrap();
+        assert_eq!(reader.end(), Err(Damage::Malformed));
+    }
+
+    #[test]
     fn another_version_is_refused_by_name() {
         assert_eq!(Reader::new(&[VERSION + 1, 0]).err(), Some(Damage::Version(VERSION + 1)));
         assert!(Damage::Version(7).to_string().contains("version is 7"));

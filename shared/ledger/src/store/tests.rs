@@ -8,6 +8,13 @@ fn batch(key: &[u8], value: &[u8]) -> Batch {
     Batch(vec![(key.to_vec(), Some(value.to_vec()))])
 }
 
+#[test]
+fn a_batch_is_as_large_as_what_it_writes() {
+    let mut batch = batch(b"key", b"value");
+    batch.0.push((b"gone".to_vec(), None));
+    assert_eq!(batch.bytes(), 12);
+}
+
 #[tokio::test]
 async fn the_store_in_memory_conforms() {
     conformance::all(|| Arc::new(MemoryStore::new())).await;

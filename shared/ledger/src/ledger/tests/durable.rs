@@ -50,12 +50,31 @@ async fn marking_nothing_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_all_is_durable_syncing_writes_nothing() {
+    let desk = Desk::new().await;
+    let before = desk.store.commits();
+    desk.ledger.sync().await.unwrap();
+    assert_eq!(desk.store.commits(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_commit_is_written_all_the_same() {
     let desk = Desk::new().await;
     drop(desk.ledger.mark(&[mark("a", Origin::Event)], &[], None, desk.now()).commit);
     drop(desk.ledger.mark(&[mark("b", Origin::Event)], &[], None, desk.now()).commit);
     desk.ledger.sync().await.unwrap();
     assert_eq!(desk.crashed().await.ledger.counts().doubtful, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_corked_waits_for_company_until_it_is_uncorked() {
+    let desk = Desk::new().await;
+    desk.ledger.cork();
+    drop(desk.ledger.mark(&[mark("a", Origin::Event)], &[], None, desk.now()).commit);
+    drop(desk.ledger.mark(&[mark("b", Origin::Event)], &[], None, desk.now()).commit);
+    assert_eq!(desk.store.undurable(), 0);
+    desk.ledger.uncork();
+    assert_eq!(desk.store.undurable(), 1, "both in one batch");
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,6 +69,15 @@ async fn causes_are_bounded_and_the_newest_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_is_kept_as_far_as_there_is_room_and_never_cut_within_a_letter() {
+    let desk = Desk::new().await;
+    desk.mark("a", Origin::Event).await;
+    let error = format!("a{}", "é".repeat(2000));
+    desk.ledger.failed(&desk.take_one(), &error, Next::Park, Vec::new(), desk.now()).await.unwrap();
+    assert_eq!(desk.ledger.show("a").unwrap().last_error, Some(error[..1023].to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_key_in_flight_counts_for_nothing_even_if_marked_and_taken_anew() {
     let desk = Desk::new().await;
     desk.mark("a", Origin::Event).await;
