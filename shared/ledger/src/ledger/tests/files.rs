@@ -118,6 +118,20 @@ async fn parked_messages_come_back_with_their_bodies() {
     assert!(crashed.files.list().unwrap().is_empty());
     assert_eq!(crashed.ledger.parked_message(shown[1].number).unwrap(), None);
     assert_eq!(crashed.ledger.counts().parked_bytes, 10);
+    let again = crashed.crashed().await;
+    again.ledger.park_message(message(1, 3), None, again.now()).await.unwrap();
+    assert_eq!(again.ledger.parked_messages(None, 9).unwrap().len(), 2, "a number of its own after a restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_parked_message_only_the_body_may_be_long() {
+    let desk = Desk::new().await;
+    let long = "x".repeat(5000);
+    let message =
+        ParkedMessage { id: long.clone(), topic: long.clone(), reason: long.clone(), ..message(1, 1) };
+    desk.ledger.park_message(message, None, desk.now()).await.unwrap();
+    let shown = desk.ledger.parked_messages(None, 9).unwrap().remove(0);
+    assert_eq!([shown.id.len(), shown.topic.len(), shown.reason.len()], [1024; 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +145,9 @@ async fn past_the_limits_the_oldest_parked_message_goes_and_is_counted() {
     park(240, 4).await;
     let left = desk.ledger.parked_messages(None, 9).unwrap();
     assert_eq!(left.iter().map(|shown| shown.body_bytes).collect::<Vec<_>>(), [10, 240]);
+    let dropped = desk.ledger.counts().parked_dropped;
     park(1000, 5).await;
+    assert_eq!(desk.ledger.counts().parked_dropped, dropped + 1);
     let last = desk.ledger.parked_messages(None, 9).unwrap().pop().unwrap();
     assert_eq!(last.body_bytes, 1000, "kept without the body, which is larger than all may be");
     assert!(desk.ledger.parked_message(last.number).unwrap().unwrap().body.is_empty());
