@@ -24,6 +24,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(50);
 /// Times it is looked whether a node that was told to stop has.
 const STOP_POLLS_MAX: u32 = 600;
+/// Lines of its log that a node shows whose test failed.
+const LOG_LINES_SHOWN: usize = 150;
 /// Virtual hosts where `guest` may do everything, one for each test that shares the node: `test0`, `test1`, …
 pub const SCRATCH_VHOSTS: usize = 21;
 /// The user that the client certificate names. On [`PUBLIC_VHOST`] it may use queues with a UUID for a name, on
@@ -204,7 +206,7 @@ impl Drop for Rabbit {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let logs = self.logs();
-            let tail: Vec<&str> = logs.lines().rev().take(20).collect();
+            let tail: Vec<&str> = logs.lines().rev().take(LOG_LINES_SHOWN).collect();
             eprintln!("The broker's log ends:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
         self.kill();

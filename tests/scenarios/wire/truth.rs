@@ -8,7 +8,7 @@ use flatbus_oci::Digest;
 use flatbus_schemas::Message;
 use flatbus_world::fedora::message;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::hosts::CANDIDATE;
 
