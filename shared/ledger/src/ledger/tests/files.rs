@@ -120,7 +120,11 @@ async fn parked_messages_come_back_with_their_bodies() {
     assert_eq!(crashed.ledger.counts().parked_bytes, 10);
     let again = crashed.crashed().await;
     again.ledger.park_message(message(1, 3), None, again.now()).await.unwrap();
-    assert_eq!(again.ledger.parked_messages(None, 9).unwrap().len(), 2, "a number of its own after a restart");
+    assert_eq!(
+        again.ledger.parked_messages(None, 9).unwrap().len(),
+        2,
+        "a number of its own after a restart"
+    );
 }
 
 #[tokio::test(start_paused = true)]

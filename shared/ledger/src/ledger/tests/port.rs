@@ -56,7 +56,11 @@ async fn an_import_holds_what_was_exported_and_owes_a_survey() {
         (counts.doubtful, counts.parked, counts.outbox, counts.memos, counts.deeds, counts.parked_bytes)
     };
     assert_eq!(counts(&imported), counts(&desk.ledger));
-    assert_eq!(imported.take(desk.now(), usize::MAX, &mut |_| true).len(), 200, "all but what is parked is due");
+    assert_eq!(
+        imported.take(desk.now(), usize::MAX, &mut |_| true).len(),
+        200,
+        "all but what is parked is due"
+    );
     let same = |lines: Vec<String>| -> Vec<String> {
         let lines = lines.into_iter().filter(|line| !line.contains("\"record\":\"survey\""));
         lines.map(|line| line.replace("in_flight", "due")).collect()
