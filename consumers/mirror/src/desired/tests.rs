@@ -52,6 +52,19 @@ fn testing_counts_what_has_gone_on_to_stable() {
 }
 
 #[test]
+fn one_build_in_stable_and_in_testing_conflicts_with_nothing_and_says_why_it_has_its_tags() {
+    let both = Update {
+        date_testing: Some(at("2022-01-05 00:00:00")),
+        ..stable("U-1", &["eog-1-1"], "2022-01-09 00:00:00")
+    };
+    let found = rule(&[both], &[placed("eog-1-1", 1, "eog")], VersionOwner::Stable);
+    assert_eq!(found.conflicts, []);
+    let because = |name: &str| found.tags[&tag_for(name).unwrap()].because.clone();
+    assert_eq!(because("latest"), "eog-1-1 is in stable since 2022-01-09T00:00:00Z with U-1");
+    assert_eq!(because("testing"), "eog-1-1 is in testing since 2022-01-05T00:00:00Z with U-1");
+}
+
+#[test]
 fn stable_without_ever_being_in_testing_has_no_testing_tag() {
     let builds = [placed("eog-1-1", 1, "eog")];
     expect(
