@@ -1,5 +1,7 @@
 //! What a settle can ask its context, and what a consumer has that says nothing about it. On paused time.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::sync::{Arc, Mutex};
 
 use flatbus_base::{Clock as _, Random, SimClock};
