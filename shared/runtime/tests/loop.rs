@@ -318,6 +318,7 @@ async fn too_much_doubt_collapses_into_a_survey_and_reading_goes_on() {
     unit.until("all acked", |unit| unit.bus.acked(QUEUE).len() == 100).await;
     assert!(unit.ledger.counts().doubtful <= 10);
     assert!(unit.ledger.survey().owed.is_some());
+    assert!(unit.metrics.get(Counter::Collapsed) >= 90, "who alarms on it is told");
     go.notify_one();
     unit.until("all made", |unit| unit.toy.world(|w| w.made.len()) == 100).await;
 }
@@ -455,6 +456,15 @@ fn in_real_seconds<F: Future<Output = ()> + 'static>(story: fn() -> F) {
     };
     std::thread::spawn(play);
     end.recv_timeout(Duration::from_secs(30)).expect("the loop waits instead of turning");
+}
+
+#[test]
+fn a_unit_with_nothing_to_do_sleeps() {
+    in_real_seconds(|| async {
+        let unit = started(Toy::default()).await;
+        tokio::time::sleep(Duration::from_secs(10 * 86_400)).await;
+        unit.quiet().await;
+    });
 }
 
 #[test]
