@@ -244,9 +244,14 @@ async fn what_fails_for_a_day_is_parked_and_told_once_and_an_event_brings_it_bac
     tokio::time::sleep(Duration::from_secs(23 * 3600)).await;
     assert_eq!(unit.ledger.counts().parked, 0);
     tokio::time::sleep(Duration::from_secs(3600 + 700)).await;
-    assert_eq!(unit.ledger.show("eog").unwrap().state, KeyState::Parked);
-    let told: Vec<_> = unit.bus.take_announced().into_iter().map(|m| m.announcement.topic).collect();
-    assert_eq!(told, ["flatbus.key.parked"]);
+    let parked = unit.ledger.show("eog").unwrap();
+    assert_eq!(parked.state, KeyState::Parked);
+    let told = unit.bus.take_announced();
+    assert_eq!(
+        told.iter().map(|m| m.announcement.topic.as_str()).collect::<Vec<_>>(),
+        ["flatbus.key.parked"]
+    );
+    assert_eq!(told[0].announcement.body["attempts"], parked.attempts);
     unit.toy.world(|w| w.trouble.clear());
     unit.bus.publish(changed("m2", &["eog"]));
     unit.quiet().await;
