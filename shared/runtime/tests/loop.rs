@@ -11,7 +11,7 @@ use flatbus_runtime::{Mode, Settings};
 use flatbus_telemetry::metrics::{Counter, Gauge};
 use tokio::sync::Notify;
 use toy::{
-    Toy, Trouble, changed, message,
+    Sharing, Toy, Trouble, changed, message,
     running::{QUEUE, Running, settings},
 };
 
@@ -326,6 +326,28 @@ async fn too_much_doubt_collapses_into_a_survey_and_reading_goes_on() {
     assert!(unit.metrics.get(Counter::Collapsed) >= 90, "who alarms on it is told");
     go.notify_one();
     unit.until("all made", |unit| unit.toy.world(|w| w.made.len()) == 100).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_others_consume_the_queue_too_much_doubt_leaves_it_to_them() {
+    let (toy, bus) = (Toy::default(), MemoryBus::new());
+    let clock = SimClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+    let settings = Settings { doubtful_max: 10, settles_max: 1, ..settings() };
+    let sharing = Sharing(toy.clone());
+    let unit = Running::start_as(sharing, MemoryStore::new(), bus, clock, toy, settings).await;
+    unit.quiet().await;
+    let go = Arc::new(Notify::new());
+    unit.toy.trouble("t000", [Trouble::Wait(Arc::clone(&go))]);
+    for n in 0..100 {
+        unit.bus.publish(changed(&format!("m{n}"), &[&format!("t{n:03}")]));
+    }
+    unit.until("full", |unit| unit.ledger.counts().doubtful >= 10).await;
+    unit.until("given back", |unit| unit.bus.unacked(QUEUE) == 0 && unit.bus.waiting(QUEUE) > 0).await;
+    assert!(!unit.status().await.bus.consuming);
+    assert_eq!(unit.ledger.survey().owed, None, "nothing collapsed");
+    go.notify_one();
+    unit.quiet().await;
+    assert_eq!(unit.bus.acked(QUEUE).len(), 100);
 }
 
 #[tokio::test(start_paused = true)]

@@ -226,6 +226,32 @@ impl Consumer for Toy {
     }
 }
 
+/// A toy whose queue others consume too.
+pub struct Sharing(pub Toy);
+
+impl Consumer for Sharing {
+    const NAME: &'static str = Toy::NAME;
+    const SHARES_QUEUE: bool = true;
+    type Event = Event;
+    type Key = Thing;
+
+    fn affected(&self, event: &Event) -> Vec<Thing> {
+        self.0.affected(event)
+    }
+
+    async fn settle(&self, ctx: &Ctx, batch: &[Thing]) -> Vec<Result<Settled<Thing>, Failure>> {
+        self.0.settle(ctx, batch).await
+    }
+
+    fn survey(&self, ctx: &Ctx, scope: SurveyScope) -> impl Stream<Item = Result<Thing, Failure>> + Send {
+        self.0.survey(ctx, scope)
+    }
+
+    fn announce(&self, change: &Change) -> Option<Announcement> {
+        self.0.announce(change)
+    }
+}
+
 /// A message that names things.
 pub fn changed(id: &str, things: &[&str]) -> Message {
     message(id, "org.fedoraproject.prod.toy.changed", &serde_json::to_vec(things).unwrap())

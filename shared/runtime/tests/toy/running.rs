@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use flatbus_base::{Random, SimClock};
 use flatbus_bus::MemoryBus;
 use flatbus_ledger::{Ledger, MemoryFiles, MemoryStore};
-use flatbus_runtime::{Ends, Failure, Manager, Parts, Settings, Status, Unit, Unwatched};
+use flatbus_runtime::{Consumer, Ends, Failure, Manager, Parts, Settings, Status, Unit, Unwatched};
 use flatbus_telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,18 @@ impl Running {
         toy: Toy,
         settings: Settings,
     ) -> Self {
+        Self::start_as(toy.clone(), store, bus, clock, toy, settings).await
+    }
+
+    /// The toy as part of another consumer.
+    pub async fn start_as(
+        consumer: impl Consumer,
+        store: MemoryStore,
+        bus: MemoryBus,
+        clock: SimClock,
+        toy: Toy,
+        settings: Settings,
+    ) -> Self {
         let metrics = Metrics::new("toy");
         let stop = CancellationToken::new();
         let parts = Parts {
@@ -70,7 +82,7 @@ impl Running {
             progress: Arc::new(Unwatched),
             stop: stop.clone(),
         };
-        let unit = Unit::open(toy.clone(), settings, parts).await.unwrap();
+        let unit = Unit::open(consumer, settings, parts).await.unwrap();
         let (ledger, router) = (unit.ledger().clone(), unit.router());
         let ends = Ends {
             source: Box::new(bus.source(QUEUE)),
