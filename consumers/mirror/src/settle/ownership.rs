@@ -116,8 +116,8 @@ impl Mirror {
         if builds.iter().any(|build| held.contains(&(build.fact.id, build.digest))) {
             return Ok(true);
         }
-        let asked = &held[..held.len().min(BUILDS_PER_CALL_MAX)];
-        let asked: Vec<BuildRef> = asked.iter().map(|(id, _)| BuildRef::Id(*id)).collect();
+        let asked: Vec<BuildRef> =
+            held.iter().take(BUILDS_PER_CALL_MAX).map(|(id, _)| BuildRef::Id(*id)).collect();
         if asked.is_empty() {
             return Ok(false);
         }
