@@ -1,7 +1,7 @@
 //! Reading a consumer's file.
 
 use flatbus_bus::config::CONFIG_BYTES_MAX;
-use flatbus_runtime::config::load;
+use flatbus_runtime::{Settings, config::load};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -18,4 +18,11 @@ fn a_file_larger_than_any_configuration_is_not_read() {
     std::fs::write(&path, text + "#").unwrap();
     let why = load::<Own>("toy", &path).err().unwrap();
     assert!(format!("{why:?}").contains("larger than any configuration"), "{why:?}");
+}
+
+#[test]
+fn each_consumer_has_a_folder_and_a_socket_of_its_own() {
+    let settings = Settings::of("toy");
+    assert_eq!(settings.state_dir.to_str(), Some("/var/lib/flatbus/toy"));
+    assert_eq!(settings.socket.to_str(), Some("/run/flatbus/toy.sock"));
 }

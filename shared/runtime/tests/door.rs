@@ -15,7 +15,7 @@ use flatbus_bus::MemoryBus;
 use flatbus_ledger::{MemoryFiles, MemoryStore};
 use flatbus_runtime::{
     Ends, Manager, Parts, Settings, Unit, Unwatched,
-    admin::{KeyPage, KeysDone, Replayed},
+    admin::{KeyPage, KeysDone, REPLAY_LINES_MAX, Replayed},
 };
 use flatbus_telemetry::metrics::Metrics;
 use serde_json::{Value, json};
@@ -112,6 +112,20 @@ async fn replayed_messages_mark_as_live_ones_do_and_the_position_is_kept_with_th
     assert_eq!(said, Replayed { messages: 4, marked: 0, parked: 2 });
     let (_, position): (_, Value) = unit.ask("GET", "/position?source=file:x", "").await;
     assert_eq!(position["position"], "77");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_replayed_messages_has_a_limit() {
+    let unit = Running::start(Toy::default()).await;
+    let noise = "{\"topic\": \"org.fedoraproject.prod.buildsys.tag\", \"id\": \"a\", \"body\": {}}\n";
+    let most = noise.repeat(REPLAY_LINES_MAX);
+    let (status, said): (u16, Replayed) = unit.ask("POST", "/replay?source=file:x&position=1", &most).await;
+    assert_eq!((status, said.messages), (200, REPLAY_LINES_MAX));
+    let (status, said): (u16, Value) =
+        unit.ask("POST", "/replay?source=file:x&position=2", &(most + noise)).await;
+    assert_eq!((status, said["error"].as_str()), (413, Some("at most 1000 lines at once")));
+    let (_, position): (_, Value) = unit.ask("GET", "/position?source=file:x", "").await;
+    assert_eq!(position["position"], "1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,7 +98,8 @@ async fn what_cant_be_understood_is_parked_with_its_body_and_acknowledged() {
     assert_eq!(unit.ledger.parked_message(parked[0].number).unwrap().unwrap().body, br#"{"no": "list"}"#);
     assert_eq!(unit.ledger.parked_message(parked[1].number).unwrap().unwrap().body, [0xff]);
     unit.until("acked", |unit| unit.bus.unacked(QUEUE) == 0).await;
-    assert!(unit.status().await.attention.iter().any(|line| line.contains("2 messages")));
+    let attention = unit.status().await.attention;
+    assert!(matches!(&attention[..], [only] if only.starts_with("2 messages")), "{attention:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,6 +265,8 @@ async fn a_parked_thing_is_tried_once_by_a_survey_and_stays_parked_unless_that_s
     unit.toy.trouble("eog", [Trouble::Park, Trouble::Park]);
     unit.bus.publish(changed("m1", &["eog"]));
     unit.until("parked", |unit| unit.ledger.counts().parked == 1).await;
+    let attention = unit.status().await.attention;
+    assert!(matches!(&attention[..], [only] if only.starts_with("1 keys are parked")), "{attention:?}");
     for (round, parked) in [(1, 1), (2, 0)] {
         tokio::time::sleep(Duration::from_secs(5)).await;
         unit.ask::<serde_json::Value>("POST", "/survey", r#"{"full": true}"#).await;
@@ -272,6 +275,7 @@ async fn a_parked_thing_is_tried_once_by_a_survey_and_stays_parked_unless_that_s
         assert_eq!(unit.toy.settled().len(), 1 + round);
         assert_eq!(unit.ledger.counts().parked, parked);
     }
+    assert!(unit.status().await.attention.is_empty());
     let told = unit.bus.take_announced();
     assert_eq!(told.iter().filter(|m| m.announcement.topic == "flatbus.key.parked").count(), 1);
 }

@@ -95,6 +95,18 @@ async fn a_survey_whose_listing_failed_is_owed_still() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_status_page_tells_whether_a_survey_runs() {
+    let toy = Toy::default();
+    (0..200).for_each(|n| toy.truth(&format!("thing{n:03}"), "1"));
+    let unit = Running::start_with(toy, Settings { survey_keys_per_s: 20, ..settings() }).await;
+    unit.until("begun", |unit| !unit.toy.settled().is_empty()).await;
+    assert!(unit.status().await.survey.running, "200 keys at 20 a second take a while");
+    unit.until("over", |unit| unit.ledger.survey().owed.is_none()).await;
+    unit.quiet().await;
+    assert!(!unit.status().await.survey.running);
+}
+
+#[tokio::test(start_paused = true)]
 async fn surveys_keep_their_distance() {
     let far = Settings { survey_gap_min: Duration::from_secs(300), ..settings() };
     let unit = Running::start_with(Toy::default(), far).await;

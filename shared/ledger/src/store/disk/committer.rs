@@ -44,3 +44,25 @@ fn gather(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
     }
     group
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn job(bytes: usize) -> Job {
+        Job { batch: Batch(vec![(Vec::new(), Some(vec![0; bytes]))]), answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn what_waits_is_written_together_up_to_a_bound() {
+        let (sender, receiver) = mpsc::channel();
+        (0..GROUP_BATCHES_MAX + 5).for_each(|_| sender.send(job(1)).unwrap());
+        assert_eq!(gather(job(1), &receiver).len(), GROUP_BATCHES_MAX);
+        assert_eq!(gather(job(1), &receiver).len(), 7, "the five that were left, one above, and the first");
+        (0..3).for_each(|_| sender.send(job(GROUP_BYTES_MAX / 2)).unwrap());
+        assert_eq!(gather(job(1), &receiver).len(), 3, "the batch that passes the bound is the last one");
+        assert_eq!(gather(job(GROUP_BYTES_MAX), &receiver).len(), 1, "what fills a group goes alone");
+    }
+}
