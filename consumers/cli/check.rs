@@ -6,11 +6,10 @@ use flatbus_base::{Clock, SystemClock};
 use flatbus_bus::{AmqpSource, Source, SourceEvent};
 use flatbus_ledger::{KeyState, Shown};
 use flatbus_runtime::{
-    Status,
+    Finding, Status,
     admin::{Keys, KeysDone, OneKey},
 };
 use flatbus_schemas::Limits;
-use serde::Serialize;
 
 use super::{
     args::{Adopt, Common, Name},
@@ -22,25 +21,6 @@ use super::{
 
 /// How long the broker may take to answer.
 const BROKER_WAIT: Duration = Duration::from_secs(15);
-
-/// One thing looked at.
-#[derive(Debug, Serialize)]
-struct Finding {
-    /// Whether all is well.
-    well: bool,
-    /// What was found, and what to do.
-    sentence: String,
-}
-
-impl Finding {
-    fn well(sentence: impl Into<String>) -> Self {
-        Self { well: true, sentence: sentence.into() }
-    }
-
-    fn wrong(sentence: impl Into<String>) -> Self {
-        Self { well: false, sentence: sentence.into() }
-    }
-}
 
 /// `flatbus check`
 pub async fn check(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> {
@@ -61,8 +41,7 @@ pub async fn check(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> 
         findings.push(of_the_broker(&config, consumer).await);
     }
     let (mirror, _) = wiring::mirror(&config.consumer, common.container || wiring::in_kubernetes())?;
-    let found = mirror.check(SystemClock.wall()).await.into_iter();
-    findings.extend(found.map(|found| Finding { well: found.well, sentence: found.sentence }));
+    findings.extend(mirror.check(SystemClock.wall()).await);
     desk.close().await?;
     say(common, &findings)
 }

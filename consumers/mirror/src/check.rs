@@ -1,20 +1,18 @@
 //! What an operator should know before trusting a configuration: a plain sentence a finding. Changes nothing that stays.
 
-use std::{collections::BTreeMap, fmt::Display};
-
 use flatbus_base::chain;
-use flatbus_oci::{Digest, Error, Repository, Tag};
+use flatbus_http::{HostRate, QUAY_PER_S_MAX, summed_budgets};
+use flatbus_oci::{Digest, Error, Repository, Tag, withdrawn};
+use flatbus_runtime::Finding;
 use flatbus_upstream::{bodhi::UpdateQuery, koji::BuildRef};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    config::Config,
     desired::{LATEST, TESTING, stable_at, testing_at},
     fact::BuildFact,
     mirror::Mirror,
     sources::Placed,
     tagname::{holding_tag, tag_for},
-    withdrawn,
     writer::TagWriter,
 };
 
@@ -22,59 +20,6 @@ use crate::{
 const SAMPLED: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// Builds looked at.
 const SAMPLES_MAX: usize = 5;
-/// Requests a second that quay.io takes from one address.
-const QUAY_PER_S_MAX: u32 = 5;
-
-/// One thing looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Whether all is well.
-    pub well: bool,
-    /// What was found, and what to do.
-    pub sentence: String,
-}
-
-impl Finding {
-    fn well(sentence: impl Into<String>) -> Self {
-        Self { well: true, sentence: sentence.into() }
-    }
-
-    fn wrong(sentence: impl Into<String>) -> Self {
-        Self { well: false, sentence: sentence.into() }
-    }
-
-    fn of<T, E: std::error::Error>(answer: &Result<T, E>, who: impl Display) -> Self {
-        match answer {
-            Ok(_) => Self::well(format!("{who} answers.")),
-            Err(error) => Self::wrong(format!("{who} does not answer: {}.", chain(error))),
-        }
-    }
-
-    /// Whether all is well.
-    pub fn is_well(&self) -> bool {
-        self.well
-    }
-}
-
-/// The rates at which the units of one address ask each host, added up: a host counts by address, not by unit.
-pub fn summed_budgets<'a>(units: impl IntoIterator<Item = &'a Config>) -> Vec<Finding> {
-    let mut sums: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    for budget in units.into_iter().flat_map(|unit| &unit.budgets) {
-        let sum = sums.entry(budget.host.clone()).or_default();
-        *sum = (sum.0.saturating_add(budget.requests_per_s.get()), sum.1 + 1);
-    }
-    let told = |(host, (per_s, units)): (String, (u32, u32))| {
-        let sentence = format!("{host} is asked at most {per_s} times a second by {units} unit(s).");
-        if host == "quay.io" && per_s > QUAY_PER_S_MAX {
-            Finding::wrong(format!(
-                "{sentence} quay.io takes about {QUAY_PER_S_MAX} from one address: lower requests_per_s."
-            ))
-        } else {
-            Finding::well(sentence)
-        }
-    };
-    sums.into_iter().map(told).collect()
-}
 
 impl Mirror {
     /// Looks at everything that a mirror with these settings depends on.
@@ -88,7 +33,7 @@ impl Mirror {
         };
         self.check_sources(&samples, &mut findings).await;
         self.check_destination(&samples, &mut findings).await;
-        findings.extend(summed_budgets([&self.config]));
+        findings.extend(summed_budgets(&self.config.budgets).iter().map(paced));
         findings.push(self.unpaced());
         findings
     }
@@ -237,6 +182,10 @@ impl Mirror {
             false => Finding::well(format!("Requests to {host} are not paced.")),
         }
     }
+}
+
+fn paced(rate: &HostRate) -> Finding {
+    Finding { well: !rate.is_too_fast(), sentence: rate.to_string() }
 }
 
 /// A refusal is an answer: many registries refuse to speak of what isn't there.

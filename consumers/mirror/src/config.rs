@@ -4,14 +4,15 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use flatbus_http::RequestBudget;
+use flatbus_oci::{Glob, Location};
 use flatbus_upstream::bodhi::ReleaseState;
 use serde::{Deserialize, de::IgnoredAny};
 use url::Url;
 
 use crate::{
-    glob::Glob,
     releases::Releases,
-    sources::{Location, Source, Sources},
+    sources::{Source, Sources},
     writer::TagWriter,
 };
 
@@ -67,7 +68,7 @@ pub struct RawConfig {
     #[serde(default = "defaults::sources")]
     sources: Vec<RawSource>,
     #[serde(default = "defaults::budgets")]
-    budgets: Vec<RawBudget>,
+    budgets: Vec<RequestBudget>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,14 +76,6 @@ pub struct RawConfig {
 struct RawSource {
     pull_spec: String,
     bytes_at: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawBudget {
-    host: String,
-    requests_per_s: NonZeroU32,
-    burst: NonZeroU32,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -93,17 +86,6 @@ enum RawReleaseState {
     Frozen,
     Current,
     Archived,
-}
-
-/// How fast a host may be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestBudget {
-    /// `quay.io`, `127.0.0.1:5000`
-    pub host: String,
-    /// Steady rate.
-    pub requests_per_s: NonZeroU32,
-    /// Most requests at once after a pause.
-    pub burst: NonZeroU32,
 }
 
 /// Where builds go before an update is pushed.
@@ -208,7 +190,7 @@ impl TryFrom<RawConfig> for Config {
             quay_token_file: raw.quay_token_file,
             ca_file: raw.ca_file,
             redirect_hosts: raw.redirect_hosts,
-            budgets: raw.budgets.into_iter().map(RequestBudget::from).collect(),
+            budgets: raw.budgets,
         })
     }
 }
@@ -296,12 +278,6 @@ impl From<RawReleaseState> for ReleaseState {
     }
 }
 
-impl From<RawBudget> for RequestBudget {
-    fn from(raw: RawBudget) -> Self {
-        Self { host: raw.host, requests_per_s: raw.requests_per_s, burst: raw.burst }
-    }
-}
-
 impl Config {
     /// Whether a repository is one that is never written to.
     pub fn is_protected(&self, canonical: &str) -> bool {
@@ -312,7 +288,7 @@ impl Config {
 
 /// What is used where the file says nothing. The shipped example states the same.
 mod defaults {
-    use super::{Glob, NonZeroU32, RawBudget, RawReleaseState, RawSource, TagWriter};
+    use super::{Glob, NonZeroU32, RawReleaseState, RawSource, RequestBudget, TagWriter};
 
     pub fn staging_keep_days() -> u32 {
         30
@@ -401,13 +377,8 @@ mod defaults {
         }]
     }
 
-    pub fn budgets() -> Vec<RawBudget> {
-        let requests_per_s = NonZeroU32::MIN.saturating_add(4);
-        vec![RawBudget {
-            host: "quay.io".to_owned(),
-            requests_per_s,
-            burst: NonZeroU32::MIN.saturating_add(19),
-        }]
+    pub fn budgets() -> Vec<RequestBudget> {
+        vec![RequestBudget::quay()]
     }
 }
 

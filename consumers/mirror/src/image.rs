@@ -2,12 +2,11 @@
 //!
 //! Reads manifests and configs, never layers.
 
-use bytes::{Bytes, BytesMut};
 use flatbus_oci::{
     Digest, Error, Manifest, Registry, Repository,
     manifest::{Descriptor, Named},
+    small_blob,
 };
-use futures::StreamExt;
 use serde::Deserialize;
 
 /// Largest config read, in bytes. Appdata and icons of the largest known ones make 200 KiB.
@@ -133,12 +132,12 @@ async fn flatpak_ref(
     repository: &Repository,
     config: &Descriptor,
 ) -> Result<Option<Result<String, String>>, Error> {
-    if config.size > CONFIG_BYTES_MAX {
-        return Ok(Some(Err(format!("a config of {} bytes", config.size))));
-    }
-    let bytes = match blob(registry, repository, config).await {
+    let bytes = match small_blob(registry, repository, config, CONFIG_BYTES_MAX).await {
         Ok(bytes) => bytes,
         Err(Error::NotFound { .. }) => return Ok(None),
+        Err(Error::TooLarge { .. }) if config.size > CONFIG_BYTES_MAX => {
+            return Ok(Some(Err(format!("a config of {} bytes", config.size))));
+        }
         Err(error) => return Err(error),
     };
     let Ok(config) = serde_json::from_slice::<Config>(&bytes) else {
@@ -149,35 +148,6 @@ async fn flatpak_ref(
         Some(name) if !name.is_empty() => Ok(name.chars().take(REF_CHARS_MAX).collect()),
         _ => Err(format!("a config without {REF_LABEL}")),
     }))
-}
-
-/// A small blob, whole and verified.
-async fn blob(registry: &dyn Registry, repository: &Repository, wanted: &Descriptor) -> Result<Bytes, Error> {
-    let what = || format!("config {repository}@{}", wanted.digest);
-    let mut stream = registry.blob_get(repository, &wanted.digest, 0).await?;
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = stream.chunks.next().await {
-        bytes.extend_from_slice(&chunk?);
-        if bytes.len() as u64 > wanted.size {
-            let got = bytes.len() as u64;
-            return Err(Error::WrongSize {
-                host: registry.host().to_owned(),
-                what: what(),
-                expected: wanted.size,
-                got,
-            });
-        }
-    }
-    let got = Digest::of(&bytes);
-    if got != wanted.digest {
-        return Err(Error::WrongDigest {
-            host: registry.host().to_owned(),
-            what: what(),
-            expected: wanted.digest,
-            got,
-        });
-    }
-    Ok(bytes.freeze())
 }
 
 #[cfg(test)]

@@ -10,12 +10,11 @@
 pub mod belief;
 mod builds;
 mod catalogue;
-pub mod check;
+mod check;
 pub mod config;
 pub mod desired;
 pub mod event;
 pub mod fact;
-pub mod glob;
 pub mod image;
 pub mod key;
 pub mod memory;
@@ -30,13 +29,11 @@ mod survey;
 pub mod tagname;
 pub mod telling;
 pub mod wiring;
-pub mod withdrawn;
 pub mod writer;
 
 #[cfg(test)]
 mod testing;
 
-pub use check::Finding;
 pub use config::{BadConfig, Config, RawConfig};
 pub use key::Key;
 pub use mirror::{Mirror, Registries};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use flatbus_oci::{
-    Registry, Repository,
+    Location, Registry, Repository,
     copy::{Copier, CopySettings},
 };
 use flatbus_runtime::{Change, Consumer, Ctx, Failure, Settled, SurveyScope};
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     builds::Builds, catalogue::Catalogue, config::Config, event, key::Key, pacer::Pacer, quiet::Quiet,
-    sources::Location, telling,
+    telling,
 };
 
 /// The registries that the mirror reads and writes.

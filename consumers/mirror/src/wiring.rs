@@ -1,24 +1,17 @@
 //! From settings to a mirror that talks to the real services: clients, credentials, the hosts that may be contacted.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use flatbus_base::Secret;
-use flatbus_http::{Budget, Client, Settings, Urgency, Url};
+use flatbus_http::{Client, RequestBudget, Settings, Urgency, Url};
 use flatbus_oci::{AuthFile, Error, HttpRegistry, Registry, RemoteSettings};
 use flatbus_upstream::{bodhi::BodhiApi, koji::KojiHub, quay::QuayApi};
 
 use crate::{
     config::Config,
     mirror::{Mirror, Registries},
-    sources::Location,
 };
 
-/// The service manager's name for the registries' credentials.
-const AUTH_CREDENTIAL: &str = "auth.json";
 /// The service manager's name for quay's token.
 const QUAY_CREDENTIAL: &str = "quay-token";
 
@@ -38,22 +31,12 @@ impl Secrets {
     /// # Errors
     /// When a file that is named can't be read, or others may read it.
     pub fn read(config: &Config, folder: Option<&Path>, mounted: bool) -> Result<Self, Error> {
-        let auth = found(config.auth_file.as_deref(), folder, AUTH_CREDENTIAL, mounted);
-        let quay = found(config.quay_token_file.as_deref(), folder, QUAY_CREDENTIAL, mounted);
-        let registries =
-            auth.map(|(path, trusted)| AuthFile::read(&path, trusted)).transpose()?.map(Arc::new);
+        let registries = AuthFile::given(config.auth_file.as_deref(), folder, mounted)?.map(Arc::new);
+        let quay = Secret::find(config.quay_token_file.as_deref(), folder, QUAY_CREDENTIAL, mounted);
         let quay = quay.map(|(path, trusted)| Secret::from_file(&path, trusted)).transpose();
         let quay = quay.map_err(|error| Error::Setup { why: error.to_string() })?;
         Ok(Self { registries, quay })
     }
-}
-
-/// A file and whether its mode needs no check.
-fn found(named: Option<&Path>, folder: Option<&Path>, name: &str, mounted: bool) -> Option<(PathBuf, bool)> {
-    if let Some(named) = named {
-        return Some((named.to_owned(), mounted));
-    }
-    folder.map(|folder| folder.join(name)).filter(|path| path.exists()).map(|path| (path, true))
 }
 
 /// The HTTP client's settings for these settings of ours: no other host is ever contacted.
@@ -69,13 +52,7 @@ pub fn http_settings(config: &Config) -> Settings {
     for redirect in &config.redirect_hosts {
         settings.hosts.allow(redirect);
     }
-    settings.budgets = config
-        .budgets
-        .iter()
-        .map(|budget| {
-            (budget.host.clone(), Budget { requests_per_s: budget.requests_per_s, burst: budget.burst })
-        })
-        .collect();
+    settings.budgets = config.budgets.iter().map(RequestBudget::entry).collect();
     settings
 }
 
@@ -91,9 +68,13 @@ impl Mirror {
     /// # Errors
     /// When a location names no registry.
     pub fn from_config(config: Config, http: &Client, secrets: &Secrets) -> Result<Self, Error> {
-        let pushing = registry(http, &config.destination, secrets.registries.clone(), Urgency::Push)?;
+        let registry = |location, credentials, urgency| {
+            HttpRegistry::new(http.clone(), RemoteSettings::at(location, credentials, urgency))
+        };
+        let ours = || secrets.registries.clone();
+        let pushing = registry(&config.destination, ours(), Urgency::Push)?;
         let unhurried = Arc::new(pushing.with_urgency(Urgency::Survey));
-        let anonymous = Arc::new(registry(http, &config.destination, None, Urgency::Read)?);
+        let anonymous = Arc::new(registry(&config.destination, None, Urgency::Read)?);
         let mut sources: BTreeMap<String, Arc<dyn Registry>> = BTreeMap::new();
         for location in config
             .sources
@@ -101,7 +82,7 @@ impl Mirror {
             .iter()
             .filter(|location| location.registry != config.destination.registry)
         {
-            let source = registry(http, location, secrets.registries.clone(), Urgency::Read)?;
+            let source = registry(location, ours(), Urgency::Read)?;
             sources.insert(location.host(), Arc::new(source));
         }
         let registries = Registries { destination: Arc::new(pushing), anonymous, sources };
@@ -111,19 +92,6 @@ impl Mirror {
         let quay = quay.map(|(api, token)| Arc::new(QuayApi::new(http.clone(), api, token)) as Arc<_>);
         Ok(Self::new(config, registries, koji, bodhi, quay).with_unhurried(unhurried))
     }
-}
-
-fn registry(
-    http: &Client,
-    location: &Location,
-    credentials: Option<Arc<AuthFile>>,
-    urgency: Urgency,
-) -> Result<HttpRegistry, Error> {
-    let plain_http = location.registry.scheme() == "http";
-    HttpRegistry::new(
-        http.clone(),
-        RemoteSettings { host: location.host(), plain_http, credentials, urgency },
-    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What every part shares and none owns: what to do about an error, the time, randomness, secrets.
 //!
-//! Nothing here does I/O but [`Secret::from_file`]; nothing here knows another part of flatbus.
+//! Nothing here does I/O but [`Secret`], which reads its file; nothing here knows another part of flatbus.
 
 mod clock;
 mod random;

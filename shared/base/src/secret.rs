@@ -51,6 +51,21 @@ impl Secret {
         &self.0
     }
 
+    /// Where a secret is: the file that is `named`, else the credential `name` in the service manager's folder, where it has
+    /// that one. With it, whether [`Self::from_file`] may trust the file whatever its mode. `mounted`: files come from a
+    /// read-only mount whose modes say nothing, as in a container.
+    pub fn find(
+        named: Option<&Path>,
+        folder: Option<&Path>,
+        name: &str,
+        mounted: bool,
+    ) -> Option<(PathBuf, bool)> {
+        if let Some(named) = named {
+            return Some((named.to_owned(), mounted));
+        }
+        folder.map(|folder| folder.join(name)).filter(|path| path.exists()).map(|path| (path, true))
+    }
+
     /// Reads a secret from a file that others can't read, without its trailing line end.
     ///
     /// A file under `$CREDENTIALS_DIRECTORY` or a read-only mount is the service manager's and is not checked for its

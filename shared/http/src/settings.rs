@@ -9,6 +9,8 @@ use std::{
 
 use url::Url;
 
+use crate::RequestBudget;
+
 /// Settings of the process's one client.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -36,11 +38,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        // quay.io allows heavy endpoints 5 requests a second and address, with short bursts.
-        let quay = Budget {
-            requests_per_s: NonZeroU32::MIN.saturating_add(4),
-            burst: NonZeroU32::MIN.saturating_add(19),
-        };
         Self {
             user_agent: concat!("flatbus/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
@@ -51,7 +48,7 @@ impl Default for Settings {
             retry_wait_max: Duration::from_secs(30),
             hosts: HostList::default(),
             ca_file: None,
-            budgets: BTreeMap::from([("quay.io".to_owned(), quay)]),
+            budgets: BTreeMap::from([RequestBudget::quay().entry()]),
         }
     }
 }

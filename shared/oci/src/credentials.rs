@@ -11,6 +11,9 @@ use tracing::warn;
 
 use crate::{Error, Repository};
 
+/// The service manager's name for the registries' credentials.
+const CREDENTIAL: &str = "auth.json";
+
 /// Who we are to a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
@@ -62,6 +65,16 @@ struct RawEntry {
 }
 
 impl AuthFile {
+    /// Reads the file that is named, else the credential `auth.json` in the service manager's folder; none where there is
+    /// neither. `mounted`: see [`Secret::find`].
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn given(named: Option<&Path>, folder: Option<&Path>, mounted: bool) -> Result<Option<Self>, Error> {
+        let found = Secret::find(named, folder, CREDENTIAL, mounted);
+        found.map(|(path, trusted)| Self::read(&path, trusted)).transpose()
+    }
+
     /// Reads a file that others can't read. A file of the service manager is not checked for its mode: pass `trusted`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod consumer;
 mod ctx;
 mod dispatch;
 mod engine;
+mod finding;
 mod notify;
 mod outbox;
 mod policy;
@@ -27,6 +28,7 @@ mod unit;
 
 pub use consumer::{Change, Consumer, Fact, Failure, Settled, SurveyScope, no_survey};
 pub use ctx::{Ctx, MEMO_BYTES_MAX};
+pub use finding::Finding;
 pub use notify::Manager;
 pub use progress::{Progress, Unwatched};
 pub use settings::{Mode, RawSettings, Settings};

@@ -2,8 +2,8 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use flatbus_mirror::{Key, glob::Glob, sources::Location, tagname};
-use flatbus_oci::{Digest, ImageRef, Reference, Repository, Tag};
+use flatbus_mirror::{Key, tagname};
+use flatbus_oci::{Digest, Glob, ImageRef, Location, Reference, Repository, Tag};
 use flatbus_schemas::{Nvr, TagMoved};
 use serde_json::json;
 

@@ -9,8 +9,7 @@ use std::{
 };
 
 use flatbus_bus::Outgoing;
-use flatbus_mirror::withdrawn;
-use flatbus_oci::{Digest, MemoryRegistry, Repository, Tag, memory::Op};
+use flatbus_oci::{Digest, MemoryRegistry, Repository, Tag, memory::Op, withdrawn};
 use flatbus_upstream::bodhi::Update;
 use tokio::task::Id;
 

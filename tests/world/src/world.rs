@@ -9,8 +9,7 @@ use std::{
 use flatbus_base::{Clock, SimClock};
 use flatbus_bus::MemoryBus;
 use flatbus_ledger::{Fault as DiskFault, Filter, KeyState};
-use flatbus_mirror::withdrawn;
-use flatbus_oci::{Digest, MemoryRegistry, Repository, memory::Abilities};
+use flatbus_oci::{Digest, MemoryRegistry, Repository, memory::Abilities, withdrawn};
 use flatbus_schemas::Message;
 use flatbus_upstream::{memory::MemoryQuay, quay::Visibility};
 use jiff::SignedDuration;

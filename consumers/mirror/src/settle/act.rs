@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flatbus_oci::{Digest, Manifest, Repository, Tag, TagDeleted};
+use flatbus_oci::{Digest, Manifest, Repository, Tag, TagDeleted, withdrawn};
 use flatbus_runtime::{Ctx, Failure};
 use tracing::{info, warn};
 
@@ -13,7 +13,6 @@ use crate::{
     memory::Withheld,
     mirror::Mirror,
     plan::{Deed, Held, Plan},
-    withdrawn,
     writer::TagWriter,
 };
 

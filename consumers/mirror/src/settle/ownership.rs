@@ -1,7 +1,7 @@
 //! Whose a repository is. Mirror writes only to repositories that it made or that a person had it adopt: the organisation
 //! is shared, and a repository's name is a packager's free text.
 
-use flatbus_oci::{Digest, Error, Registry, Repository, Tag};
+use flatbus_oci::{Digest, Error, Registry, Repository, Tag, withdrawn};
 use flatbus_runtime::{Ctx, Failure, Settled};
 use flatbus_upstream::koji::{BUILDS_PER_CALL_MAX, BuildRef};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,7 +16,6 @@ use crate::{
     plan::Held,
     sources::Placed,
     tagname::held_build,
-    withdrawn,
 };
 
 /// Manifests of one repository looked at, at once, when every tag of it is proved.

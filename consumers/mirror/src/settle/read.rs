@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use flatbus_oci::{Digest, Error, ManifestHead, Registry, Repository, Tag};
+use flatbus_oci::{Digest, Error, ManifestHead, Registry, Repository, Tag, withdrawn};
 use flatbus_runtime::{Ctx, Failure};
 use flatbus_schemas::Nvr;
 use flatbus_upstream::bodhi::Update;
@@ -21,7 +21,6 @@ use crate::{
     plan::{Actual, Held},
     sources::Placed,
     tagname::{held_build, tag_for},
-    withdrawn,
     writer::{Neighbour, TagWriter},
 };
 

@@ -1,17 +1,15 @@
 //! What `check` tells a person.
 
-use flatbus_mirror::check::summed_budgets;
 use flatbus_oci::memory::{Fault, Op};
+use flatbus_runtime::Finding;
 use flatbus_upstream::memory;
 
-use crate::world::{Setting, World, digest_of, repo, stable, tag};
+use crate::world::{World, digest_of, repo, stable, tag};
 
 async fn sentences(world: &World) -> (Vec<String>, Vec<String>) {
     let findings = world.rig.unit.consumer().0.check(world.now()).await;
     let (well, wrong): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.well);
-    let text = |findings: Vec<flatbus_mirror::Finding>| {
-        findings.into_iter().map(|finding| finding.sentence).collect()
-    };
+    let text = |findings: Vec<Finding>| findings.into_iter().map(|finding| finding.sentence).collect();
     (text(well), text(wrong))
 }
 
@@ -94,14 +92,4 @@ async fn another_writer_of_a_tag_is_noticed() {
         "{wrong:?}"
     );
     assert!(wrong[0].contains("tag_writer = \"bodhi\"") && wrong[0].contains("flatbus mirror adopt baobab"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn rates_of_all_units_of_one_address_are_added_up() {
-    let world = Setting::new().world().await;
-    let config = world.rig.unit.consumer().0.config();
-    assert!(summed_budgets([config]).iter().all(|finding| finding.well));
-    let two = summed_budgets([config, config]);
-    assert!(two[0].sentence.contains("quay.io is asked at most 10 times a second by 2 unit(s)"), "{two:?}");
-    assert!(!two[0].well);
 }

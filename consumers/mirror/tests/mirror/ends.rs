@@ -8,8 +8,10 @@ use std::{
     },
 };
 
-use flatbus_mirror::withdrawn;
-use flatbus_oci::memory::{Call, Fault};
+use flatbus_oci::{
+    memory::{Call, Fault},
+    withdrawn,
+};
 use flatbus_upstream::bodhi::Status;
 
 use crate::world::{DAY, Setting, World, repo, stable, testing};

@@ -69,7 +69,7 @@ async fn staging_max_bytes_stops_staging_and_never_publishing() {
 async fn a_staging_that_fails_does_not_delay_a_push() {
     let world = with_staging("").await;
     world.build("eog-1-1", 1, "eog");
-    world.public.put_manifest(&repo("staging/eog"), &flatbus_mirror::withdrawn::manifest(), &[tag("theirs")]);
+    world.public.put_manifest(&repo("staging/eog"), &flatbus_oci::withdrawn::manifest(), &[tag("theirs")]);
     world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-10-01 00:00:00"));
     world.settle(&["stage/eog-1-1", "build/eog-1-1"]).await;
     assert_eq!(world.tags("eog")["latest"], 1);
@@ -79,7 +79,7 @@ async fn a_staging_that_fails_does_not_delay_a_push() {
 async fn a_repository_in_staging_that_is_not_ours_is_refused() {
     let world = with_staging("").await;
     world.build("eog-1-1", 1, "eog");
-    world.public.put_manifest(&repo("staging/eog"), &flatbus_mirror::withdrawn::manifest(), &[tag("theirs")]);
+    world.public.put_manifest(&repo("staging/eog"), &flatbus_oci::withdrawn::manifest(), &[tag("theirs")]);
     world.settle(&["build/eog-1-1"]).await;
     assert!(world.parked()["stage/eog-1-1"].contains("the tag theirs"), "{:?}", world.parked());
     assert_eq!(staged(&world, "eog"), ["theirs"]);

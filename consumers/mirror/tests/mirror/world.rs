@@ -8,11 +8,12 @@ use std::{
 
 use flatbus_base::SimClock;
 use flatbus_ledger::{Filter, MemoryStore};
-use flatbus_mirror::{Config, Key, Mirror, RawConfig, Registries, withdrawn};
+use flatbus_mirror::{Config, Key, Mirror, RawConfig, Registries};
 use flatbus_oci::{
     Digest, MemoryRegistry, Registry, Repository, Tag,
     memory::{Abilities, Op},
     testing::Recipe,
+    withdrawn,
 };
 use flatbus_runtime::{Left, Settings, testing::Rig};
 use flatbus_upstream::{

@@ -25,8 +25,8 @@ use self::{
     auth::{Auth, Need, Proof, Tried},
 };
 use crate::{
-    AuthFile, BlobStream, Digest, Error, Manifest, ManifestHead, Mounted, Reference, Registry, Repository,
-    Tag, TagDeleted, Upload,
+    AuthFile, BlobStream, Digest, Error, Location, Manifest, ManifestHead, Mounted, Reference, Registry,
+    Repository, Tag, TagDeleted, Upload,
     manifest::{MANIFEST_BYTES_MAX, MANIFEST_TYPES},
 };
 
@@ -49,6 +49,14 @@ pub struct RemoteSettings {
     pub credentials: Option<Arc<AuthFile>>,
     /// Who goes first where the host's budget is short.
     pub urgency: Urgency,
+}
+
+impl RemoteSettings {
+    /// Those of the registry at a location.
+    pub fn at(location: &Location, credentials: Option<Arc<AuthFile>>, urgency: Urgency) -> Self {
+        let plain_http = location.registry.scheme() == "http";
+        Self { host: location.host(), plain_http, credentials, urgency }
+    }
 }
 
 /// A registry over HTTP. Clones share tokens.
