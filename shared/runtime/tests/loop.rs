@@ -267,6 +267,8 @@ async fn a_parked_thing_is_tried_once_by_a_survey_and_stays_parked_unless_that_s
     unit.until("parked", |unit| unit.ledger.counts().parked == 1).await;
     let attention = unit.status().await.attention;
     assert!(matches!(&attention[..], [only] if only.starts_with("1 keys are parked")), "{attention:?}");
+    let summary = unit.status().await.summary;
+    assert!(summary.starts_with("consuming; 1 doubtful, 0 waiting, 1 parked, "), "{summary}");
     for (round, parked) in [(1, 1), (2, 0)] {
         tokio::time::sleep(Duration::from_secs(5)).await;
         unit.ask::<serde_json::Value>("POST", "/survey", r#"{"full": true}"#).await;

@@ -48,6 +48,14 @@ async fn files_on_disk_conform() {
 }
 
 #[test]
+fn a_file_that_can_not_be_removed_is_told() {
+    let (temp, files) = on_disk();
+    let name = FileName::of(b"one");
+    fs::create_dir(temp.path().join("files").join(name.to_string())).unwrap();
+    assert!(files.remove(name).is_err());
+}
+
+#[test]
 fn files_on_disk_work_without_a_runtime() {
     let (_temp, files) = on_disk();
     let name = futures::FutureExt::now_or_never(files.put(b"one".to_vec())).unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! What is exported can be imported, into an empty store, whole or not at all.
 
 use super::*;
-use crate::Store;
+use crate::{FileName, Files, Store};
 
 async fn filled() -> Desk {
     let desk = Desk::new().await;
@@ -48,6 +48,7 @@ async fn an_import_holds_what_was_exported_and_owes_a_survey() {
     let (store, other) = (MemoryStore::new(), Desk::new().await);
     let report = import(&other, &store, &exported).await.unwrap();
     assert_eq!(report.records["doubt"], 201);
+    assert_eq!(other.files.list().unwrap(), [FileName::of(&[0; 100_000])], "the large memo alone is a file");
     let imported = other.open(&store).await.unwrap();
     assert_eq!(imported.opened(), Opened { first: false, clean: false });
     assert!(imported.survey().owed.unwrap().full);

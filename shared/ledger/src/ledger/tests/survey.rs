@@ -56,3 +56,25 @@ async fn owing_twice_keeps_the_first_time_and_the_greater_scope() {
     let owed = desk.ledger.survey().owed.unwrap();
     assert_eq!((owed.full, owed.since, owed.reason.as_str()), (true, first, "unclean stop"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_while_a_survey_runs_is_owed_from_then_on() {
+    let mut desk = Desk::new().await;
+    let started = desk.now();
+    desk.ledger.survey_started(started).await.unwrap();
+    desk.ledger.survey_done(true, started.wall, desk.now()).await.unwrap();
+    desk.later(5);
+    let first = desk.now().wall;
+    desk.ledger.survey_owe(true, "gap", desk.now()).await.unwrap();
+    desk.later(5);
+    desk.ledger.survey_owe(true, "gap", desk.now()).await.unwrap();
+    assert_eq!(desk.ledger.survey().owed.unwrap().since, first, "a survey that was over says nothing of it");
+    desk.ledger.survey_started(desk.now()).await.unwrap();
+    desk.later(5);
+    desk.ledger.survey_owe(true, "gap", desk.now()).await.unwrap();
+    assert_eq!(
+        desk.ledger.survey().owed.unwrap().since,
+        desk.now().wall,
+        "one that runs may have passed it by"
+    );
+}
