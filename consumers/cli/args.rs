@@ -43,14 +43,6 @@ pub enum Name {
     Mirror,
 }
 
-impl Name {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mirror => "mirror",
-        }
-    }
-}
-
 #[derive(Subcommand)]
 pub enum Verb {
     /// Run a consumer until it is told to stop: what its systemd unit does

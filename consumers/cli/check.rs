@@ -1,21 +1,18 @@
-//! `flatbus check` and `mirror adopt`: a plain sentence per finding.
+//! `flatbus check`: a plain sentence per finding.
 
 use std::{process::ExitCode, time::Duration};
 
 use flatbus_base::{Clock, SystemClock};
 use flatbus_bus::{AmqpSource, Source, SourceEvent};
-use flatbus_ledger::{KeyState, Shown};
-use flatbus_runtime::{
-    Finding, Status,
-    admin::{Keys, KeysDone, OneKey},
-};
+use flatbus_runtime::{Finding, Status};
 use flatbus_schemas::Limits;
 
 use super::{
-    args::{Adopt, Common, Name},
+    args::{Common, Name},
     desk::Desk,
-    exit, once,
+    exit,
     output::{json, line},
+    wired::Loaded,
     wiring,
 };
 
@@ -40,8 +37,8 @@ pub async fn check(common: &Common, consumer: Name) -> anyhow::Result<ExitCode> 
         )));
         findings.push(of_the_broker(&config, consumer).await);
     }
-    let (mirror, _) = wiring::mirror(&config.consumer, common.container || wiring::in_kubernetes())?;
-    findings.extend(mirror.check(SystemClock.wall()).await);
+    let (made, _) = wiring::make(&config, common.container || wiring::in_kubernetes())?;
+    findings.extend(made.check(SystemClock.wall()).await);
     desk.close().await?;
     say(common, &findings)
 }
@@ -63,7 +60,7 @@ fn named(sentence: &str) -> String {
 }
 
 /// Connects, declares and consumes as the unit would, and gives everything back.
-async fn of_the_broker(config: &wiring::MirrorConfig, consumer: Name) -> Finding {
+async fn of_the_broker(config: &Loaded, consumer: Name) -> Finding {
     let mut source =
         match AmqpSource::new(config.bus.clone(), wiring::random(), consumer.as_str(), Limits::default()) {
             Ok(source) => source,
@@ -91,30 +88,4 @@ fn say(common: &Common, findings: &[Finding]) -> anyhow::Result<ExitCode> {
             .for_each(|found| line(format!("{} {}", if found.well { "ok" } else { " !" }, found.sentence)));
     }
     Ok(ExitCode::from(if findings.iter().all(|found| found.well) { exit::DONE } else { exit::FINDINGS }))
-}
-
-/// `flatbus mirror adopt`: a key like any other, so that it works beside the unit and is tried again if need be.
-pub async fn adopt(common: &Common, what: Adopt) -> anyhow::Result<ExitCode> {
-    let keys: Vec<String> =
-        what.repositories.iter().map(|repository| format!("adopt/{repository}")).collect();
-    let desk = Desk::open(common, Name::Mirror).await?;
-    let marked: KeysDone = desk.post("/keys/mark", &Keys { keys: keys.clone(), all_parked: false }).await?;
-    marked.wrong.iter().for_each(line);
-    let desk = once::settle_keys(common, desk, Name::Mirror, &keys, Duration::from_secs(600)).await?;
-    let mut refused = marked.wrong.len();
-    for (key, repository) in keys.iter().zip(&what.repositories) {
-        let left: Option<Shown> = desk.get("/key", &OneKey { key: key.clone() }).await.ok();
-        match left {
-            None => line(format!("{repository} is mirror's now.")),
-            Some(shown) => {
-                refused += 1;
-                let why = shown.last_error.unwrap_or_else(|| "not looked at yet".to_owned());
-                let state =
-                    if shown.state == KeyState::Parked { "is not adopted" } else { "is not adopted yet" };
-                line(format!("{repository} {state}: {why}"));
-            }
-        }
-    }
-    desk.close().await?;
-    Ok(ExitCode::from(if refused == 0 { exit::DONE } else { exit::FAILED }))
 }

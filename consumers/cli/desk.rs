@@ -5,8 +5,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow, bail};
 use axum::body::Body;
 use flatbus_bus::Publisher;
-use flatbus_mirror::Mirror;
-use flatbus_runtime::{Progress, Unit, Unwatched, admin::Refusal};
+use flatbus_runtime::{Progress, Unwatched, admin::Refusal};
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -17,6 +16,7 @@ use tower::ServiceExt;
 
 use super::{
     args::{Common, Name},
+    wired::{AnyUnit, Loaded},
     wiring::{self, Opening},
 };
 
@@ -32,7 +32,7 @@ enum Place {
     /// The unit runs: its socket.
     Socket(PathBuf),
     /// It doesn't: its store, in this process.
-    Store(Box<Unit<Mirror>>),
+    Store(Box<dyn AnyUnit>),
 }
 
 impl Desk {
@@ -44,7 +44,7 @@ impl Desk {
             return Ok(Self { place });
         }
         let unit = wiring::open_unit(config, Opening::by_hand(Arc::new(Unwatched))).await?;
-        Ok(Self { place: Place::Store(Box::new(unit)) })
+        Ok(Self { place: Place::Store(unit) })
     }
 
     /// Whether a running unit answers.
@@ -56,7 +56,7 @@ impl Desk {
     /// somebody who watches.
     pub async fn settle_here(
         self,
-        config: wiring::MirrorConfig,
+        config: Loaded,
         publisher: &dyn Publisher,
         progress: Arc<dyn Progress>,
         limit: Duration,
@@ -65,14 +65,14 @@ impl Desk {
         let unit = wiring::open_unit(config, Opening::by_hand(progress)).await?;
         // Cut short, what was in work is doubtful as before.
         let _ = tokio::time::timeout(limit, unit.settle_due(publisher)).await;
-        Ok(Self { place: Place::Store(Box::new(unit)) })
+        Ok(Self { place: Place::Store(unit) })
     }
 
     /// The store's unit, when none runs.
-    pub fn unit(&self) -> Option<&Unit<Mirror>> {
+    pub fn unit(&self) -> Option<&dyn AnyUnit> {
         match &self.place {
             Place::Socket(_) => None,
-            Place::Store(unit) => Some(unit),
+            Place::Store(unit) => Some(&**unit),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Exit codes, and the last words before a non-zero one.
 
-use std::{io::Write, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode};
 
+use flatbus_base::chain;
 use flatbus_runtime::config::LoadError;
 
 /// All is well.
@@ -17,6 +18,13 @@ pub const CONFIG: u8 = 78;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misconfigured(pub String);
+
+impl Misconfigured {
+    /// What could not be made of the configuration.
+    pub fn by(error: impl Error) -> Self {
+        Self(chain(&error))
+    }
+}
 
 /// Says what went wrong on standard error, and which code to exit with.
 pub fn report(error: &anyhow::Error) -> ExitCode {

@@ -8,12 +8,14 @@ mod demo;
 mod desk;
 mod exit;
 mod keys;
+mod mirror;
 mod once;
 mod output;
 mod progress;
 mod replay;
 mod run;
 mod survey;
+mod wired;
 mod wiring;
 
 use std::process::ExitCode;
@@ -60,7 +62,7 @@ async fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Ledger(LedgerVerb::Import(what)) => keys::import(&common, what).await,
         Verb::Check(what) => check::check(&common, what.consumer).await,
         Verb::BrokerRequest(what) => broker::request(&common, what),
-        Verb::Mirror(MirrorVerb::Adopt(what)) => check::adopt(&common, what).await,
+        Verb::Mirror(MirrorVerb::Adopt(what)) => mirror::adopt(&common, what).await,
         Verb::Demo(what) => demo::demo(&common, what).await,
     }
 }

@@ -14,12 +14,7 @@ use flatbus_base::{Clock, Random, SystemClock};
 use flatbus_bus::{AmqpPublisher, Publisher};
 use flatbus_http::Client;
 use flatbus_ledger::{Ledger, SledStore, StoreError, StoreOptions};
-use flatbus_mirror::{
-    Mirror,
-    config::RawConfig,
-    wiring::{self, Secrets},
-};
-use flatbus_runtime::{Consumer, Gather, Parts, Progress, Unit, Unwatched, config, config::Config};
+use flatbus_runtime::{Gather, Parts, Progress, Unwatched};
 use flatbus_telemetry::{
     logs::{self, Format},
     metrics::{HttpOutcome, Metrics},
@@ -29,10 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     args::{Common, Name},
     exit::Misconfigured,
+    wired::{AnyConsumer, AnyUnit, Loaded},
 };
-
-/// mirror's configuration, read and checked.
-pub type MirrorConfig = Config<flatbus_mirror::config::Config>;
 
 /// How long a unit waits for the process before it to let go of the ledger: systemd ended that one, it is nearly gone.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -46,13 +39,8 @@ pub fn path(common: &Common, consumer: Name) -> PathBuf {
 }
 
 /// Reads and checks a consumer's configuration.
-pub fn load(common: &Common, consumer: Name) -> anyhow::Result<MirrorConfig> {
-    let path = path(common, consumer);
-    let raw: Config<RawConfig> = config::load(consumer.as_str(), &path)?;
-    let checked = flatbus_mirror::config::Config::try_from(raw.consumer)
-        .map_err(|error| Misconfigured(format!("{}: {error}", path.display())))?;
-    let Config { bus, warnings, monitoring, runtime, .. } = raw;
-    Ok(Config { bus, warnings, monitoring, runtime, consumer: checked })
+pub fn load(common: &Common, consumer: Name) -> anyhow::Result<Loaded> {
+    (consumer.entry().read)(&path(common, consumer))
 }
 
 /// Sets the logs up. Verbs by hand say only what went wrong; a unit says what it does.
@@ -77,12 +65,12 @@ pub fn random() -> Random {
 }
 
 /// Where announcements go.
-pub fn publisher(config: &MirrorConfig, consumer: Name) -> Arc<dyn Publisher> {
+pub fn publisher(config: &Loaded, consumer: Name) -> Arc<dyn Publisher> {
     Arc::new(AmqpPublisher::new(config.bus.clone(), consumer.as_str()))
 }
 
 /// Where reads are served over TCP, if anywhere.
-pub fn monitoring(config: &MirrorConfig) -> anyhow::Result<Option<SocketAddr>> {
+pub fn monitoring(config: &Loaded) -> anyhow::Result<Option<SocketAddr>> {
     let Some(wanted) = &config.monitoring else { return Ok(None) };
     let address = if wanted.address.is_empty() { "0.0.0.0" } else { &wanted.address };
     let ip = address
@@ -91,15 +79,11 @@ pub fn monitoring(config: &MirrorConfig) -> anyhow::Result<Option<SocketAddr>> {
     Ok(Some(SocketAddr::new(ip, wanted.port)))
 }
 
-/// The consumer, with clients for every service it is configured for, and the client that they share. Asks nobody yet.
-/// `mounted`: secrets are on a read-only mount, whose modes say nothing.
-pub fn mirror(config: &flatbus_mirror::config::Config, mounted: bool) -> anyhow::Result<(Mirror, Client)> {
+/// The consumer that the settings make, and the client that its services share. Asks nobody yet. `mounted`: secrets are on
+/// a read-only mount, whose modes say nothing.
+pub fn make(config: &Loaded, mounted: bool) -> Result<(Box<dyn AnyConsumer>, Client), Misconfigured> {
     let folder = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let wrong = |error: &dyn std::error::Error| Misconfigured(flatbus_base::chain(error));
-    let secrets = Secrets::read(config, folder.as_deref(), mounted).map_err(|error| wrong(&error))?;
-    let http = Client::new(wiring::http_settings(config), random()).map_err(|error| wrong(&error))?;
-    let mirror = Mirror::from_config(config.clone(), &http, &secrets).map_err(|error| wrong(&error))?;
-    Ok((mirror, http))
+    (config.consumer)(folder.as_deref(), mounted)
 }
 
 /// What each host was asked, for the metrics.
@@ -138,14 +122,14 @@ impl Opening {
 }
 
 /// Opens a consumer on its store.
-pub async fn open_unit(config: MirrorConfig, opening: Opening) -> anyhow::Result<Unit<Mirror>> {
+pub async fn open_unit(config: Loaded, opening: Opening) -> anyhow::Result<Box<dyn AnyUnit>> {
     let options = StoreOptions {
         lock_wait: opening.lock_wait,
         allow_network_fs: config.runtime.allow_network_fs,
         ..StoreOptions::new(SystemClock.wall())
     };
-    let metrics = Metrics::new(Mirror::NAME);
-    let (mirror, http) = mirror(&config.consumer, opening.mounted)?;
+    let (consumer, http) = make(&config, opening.mounted)?;
+    let metrics = Metrics::new(consumer.name());
     let folder = config.runtime.state_dir.join("ledger");
     let opened = open_store(folder, options).await?;
     let parts = Parts {
@@ -159,7 +143,7 @@ pub async fn open_unit(config: MirrorConfig, opening: Opening) -> anyhow::Result
         progress: opening.progress,
         stop: opening.stop,
     };
-    Ok(Unit::open(mirror, config.runtime, parts).await?)
+    Ok(consumer.open(config.runtime, parts).await?)
 }
 
 async fn open_store(folder: PathBuf, options: StoreOptions) -> anyhow::Result<flatbus_ledger::OpenedStore> {
@@ -171,7 +155,7 @@ async fn open_store(folder: PathBuf, options: StoreOptions) -> anyhow::Result<fl
 }
 
 /// Reads an export into the empty store of a consumer that doesn't run.
-pub async fn import(config: &MirrorConfig, file: impl Read + Send) -> anyhow::Result<u64> {
+pub async fn import(config: &Loaded, file: impl Read + Send) -> anyhow::Result<u64> {
     let options = StoreOptions {
         allow_network_fs: config.runtime.allow_network_fs,
         ..StoreOptions::new(SystemClock.wall())
