@@ -130,7 +130,7 @@ fn a_fresh_index_is_not_asked_for_until_it_is_forgotten() {
     stage.publish(&[&Image::hello(2)]);
     assert_eq!(stage.user.remote_ls(), [Offer::of(Image::hello(1).host_child())]);
     assert_eq!(stage.user.take_asked().len(), 0);
-    stage.user.forget_index();
+    stage.user.forget_index_cache();
     assert_eq!(stage.user.remote_ls(), [Offer::of(Image::hello(2).host_child())]);
     assert_eq!(stage.user.take_asked_for_index().len(), 1);
 }

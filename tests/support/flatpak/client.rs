@@ -117,7 +117,7 @@ impl FlatpakClient {
     }
 
     /// Makes it ask for the index whenever it next needs it: within the time that a server allows, it would not.
-    pub fn forget_index(&self) {
+    pub fn forget_index_cache(&self) {
         let folder = self.home.installation().join("oci");
         let kept = fs::read_dir(&folder).into_iter().flatten().flatten();
         let kept =
