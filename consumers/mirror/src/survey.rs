@@ -11,7 +11,7 @@ use crate::{
     catalogue::Survey,
     fact::BuildFact,
     key::Key,
-    memory::{self, Ownership, Staged},
+    memory::{self, Ownership, Staged, Withheld},
     mirror::Mirror,
     sources::Placed,
 };
@@ -76,8 +76,12 @@ impl Mirror {
         Ok(())
     }
 
-    /// Repositories that are ours, and those whose tags we told of.
+    /// Repositories that are ours, those whose tags we told of, and what waits for a person: its own key may be lost where
+    /// more was doubtful than there was room for.
     fn held(&self, ctx: &Ctx, keys: &mut BTreeSet<Key>) -> Result<(), Failure> {
+        let withheld = memory::all::<Withheld>(ctx, memory::WITHHELD)?;
+        let fresh = withheld.iter().filter(|(_, withheld)| self.is_fresh(ctx, withheld));
+        keys.extend(fresh.filter_map(|(nvr, _)| nvr.parse().ok()).map(Key::Withheld));
         let owned = memory::all::<Ownership>(ctx, memory::OWNERSHIPS)?.into_keys();
         let told = self.told_of(ctx)?;
         keys.extend(owned.chain(told).filter_map(|full| self.canonical(&full)).map(Key::Repository));

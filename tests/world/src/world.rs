@@ -74,7 +74,7 @@ enum Later {
     Deliver(Message),
     Connect,
     DiskWell,
-    ImageBack(u8),
+    ImageBack(i64),
     Public(Repository),
     PushEnds { alias: String, to: Push, dies: bool },
     RuntimeBuilt,
@@ -172,7 +172,7 @@ impl World {
             }
             Later::Connect => self.bus.connect(false),
             Later::DiskWell => self.disk.suffer(None, None),
-            Later::ImageBack(pick) => drop(self.fedora().set_image(pick, true)),
+            Later::ImageBack(build) => self.fedora().bring_image_back(build),
             Later::Public(repository) => self.public.set_public(&repository, true),
             Later::PushEnds { alias, to, dies } => self.end_push(&alias, to, dies),
             Later::RuntimeBuilt => self.runtime_arrives(),
@@ -374,10 +374,10 @@ impl World {
                 self.gate.take_away(service, blow.lasts);
             }
             Fault::ManifestVanished => {
-                let gone = self.fedora().set_image(blow.pick, false);
-                if gone.is_some() {
+                let gone = self.fedora().lose_image(blow.pick);
+                if let Some(build) = gone {
                     self.gate.count(blow.fault);
-                    self.later(blow.lasts, Later::ImageBack(blow.pick));
+                    self.later(blow.lasts, Later::ImageBack(build));
                 }
             }
             Fault::RepositoryPrivate => {
@@ -465,10 +465,8 @@ impl World {
         for repository in self.public.repositories() {
             self.public.set_public(&repository, true);
         }
-        let builds = self.fedora().builds().count();
-        (0..builds)
-            .filter_map(|pick| u8::try_from(pick).ok())
-            .for_each(|pick| drop(self.fedora().set_image(pick, true)));
+        let fedora = self.fedora();
+        fedora.builds().for_each(|build| fedora.bring_image_back(build.id));
     }
 
     /// An operator adopts what Bodhi made, and has everything that is parked tried again.

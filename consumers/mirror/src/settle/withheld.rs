@@ -56,7 +56,7 @@ impl Mirror {
         Ok(Settled::unchanged(Vec::new()))
     }
 
-    fn is_fresh(&self, ctx: &Ctx, withheld: &Withheld) -> bool {
+    pub(crate) fn is_fresh(&self, ctx: &Ctx, withheld: &Withheld) -> bool {
         Duration::try_from(ctx.now().duration_since(withheld.pushed)).unwrap_or_default()
             < self.config.unavailable_again
     }

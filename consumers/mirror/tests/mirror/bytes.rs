@@ -100,6 +100,19 @@ async fn tags_stay_as_they_are_while_the_next_image_is_unavailable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_withheld_is_asked_for_by_a_full_survey_though_its_key_was_lost() {
+    let world = World::new().await;
+    world.known("eog-1-1", 1, "eog", digest_of(1));
+    world.bodhi.put(stable("U-1", &["eog-1-1"], "2022-09-29 00:00:00"));
+    world.settle(&["build/eog-1-1"]).await;
+    let dropped = world.rig.unit.ledger().drop_key("withheld/eog-1-1").expect("it was parked");
+    dropped.await.unwrap(); // As where more was doubtful than there was room for.
+    world.build("eog-1-1", 1, "eog");
+    world.rig.survey(true).await.unwrap();
+    assert_eq!(world.tags("eog")["latest"], 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_fails_is_not_taken_for_one_without_the_image() {
     let world = World::new().await;
     world.build("eog-1-1", 1, "eog");

@@ -235,16 +235,18 @@ impl Fedora {
         alias
     }
 
-    /// The candidate registry loses the image of a build, or has it again.
-    pub fn set_image(&mut self, pick: u8, there: bool) -> Option<String> {
+    /// The candidate registry loses the image of a build, whose number is told.
+    pub fn lose_image(&mut self, pick: u8) -> Option<i64> {
         let build = choose(self.builds.values(), pick)?;
-        let repository = build.repository();
-        if there {
-            sample(build.package, build.id).put(&self.candidate, &repository, &[]);
-        } else {
-            self.candidate.remove_manifest(&repository, &build.digest);
+        self.candidate.remove_manifest(&build.repository(), &build.digest);
+        Some(build.id)
+    }
+
+    /// The candidate registry has the image of a build again.
+    pub fn bring_image_back(&self, id: i64) {
+        if let Some(build) = self.builds.get(&id) {
+            sample(build.package, build.id).put(&self.candidate, &build.repository(), &[]);
         }
-        Some(build.nvr.clone())
     }
 
     /// Copies a build's image as skopeo does: complete, then its tags.
