@@ -8,7 +8,7 @@ import unittest
 
 import jsonschema
 from fedora_messaging import message
-from flatbus_messages import KeyParkedV1, TagMovedV1
+from flatbus_messages import IndexPublishedV1, KeyParkedV1, TagMovedV1
 
 DIGEST = "sha256:" + "0a" * 32
 
@@ -26,6 +26,13 @@ MOVED = {
 
 GONE = dict(MOVED, digest=None, previous_digest=DIGEST, media_type=None, nvr=None, update=None, url=None)
 
+PUBLISHED = {
+    "serial": 7,
+    "site": "https://flatpaks.example/site.json",
+    "repositories": ["eog"],
+    "files": [{"path": "index/flatpak-latest.json", "digest": DIGEST, "size": 1234}],
+}
+
 PARKED = {
     "consumer": "mirror",
     "key": "build eog-44.2-1",
@@ -40,6 +47,8 @@ class Messages(unittest.TestCase):
         for cls, schema, body in (
             (TagMovedV1, "flatbus.tag.moved.v1", MOVED),
             (TagMovedV1, "flatbus.tag.moved.v1", GONE),
+            (IndexPublishedV1, "flatbus.index.published.v1", PUBLISHED),
+            (IndexPublishedV1, "flatbus.index.published.v1", dict(PUBLISHED, site=None, files=[])),
             (KeyParkedV1, "flatbus.key.parked.v1", PARKED),
             (KeyParkedV1, "flatbus.key.parked.v1", dict(PARKED, failing_since=None)),
         ):

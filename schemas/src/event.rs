@@ -4,8 +4,9 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    BuildStateChange, BuildTag, ComposeEvent, ComposeStage, FromMessage, KeyParked, Malformed, Message,
-    TagMoved, UpdateChange, UpdateComment, UpdateEvent, UpdateRequest, bodhi::UpdateBody, lenient,
+    BuildStateChange, BuildTag, ComposeEvent, ComposeStage, FromMessage, IndexPublished, KeyParked,
+    Malformed, Message, TagMoved, UpdateChange, UpdateComment, UpdateEvent, UpdateRequest, bodhi::UpdateBody,
+    lenient,
 };
 
 /// Everything on the bus that flatbus reads.
@@ -23,6 +24,8 @@ pub enum FedoraEvent {
     Compose(ComposeEvent),
     /// A tag of a registry was moved, by us or proved by us.
     TagMoved(TagMoved),
+    /// The flatpak index was published anew.
+    IndexPublished(IndexPublished),
     /// One of us gave up on something until a person looks.
     KeyParked(KeyParked),
     /// Nothing that is read here. Its body was not looked at.
@@ -36,7 +39,7 @@ impl FedoraEvent {
             Self::BuildState(build) => build.base_url.as_deref(),
             Self::BuildTag(tag) => tag.change.base_url.as_deref(),
             Self::Update(_) | Self::Comment(_) | Self::Compose(_) => None,
-            Self::TagMoved(_) | Self::KeyParked(_) | Self::Unrelated => None,
+            Self::TagMoved(_) | Self::IndexPublished(_) | Self::KeyParked(_) | Self::Unrelated => None,
         }
     }
 }
@@ -49,6 +52,7 @@ impl FromMessage for FedoraEvent {
             "buildsys.untag" => Self::BuildTag(BuildTag { tagged: false, change: body(message)? }),
             "bodhi.update.comment" => Self::Comment(body(message)?),
             TagMoved::TOPIC => Self::TagMoved(body(message)?),
+            IndexPublished::TOPIC => Self::IndexPublished(body(message)?),
             KeyParked::TOPIC => Self::KeyParked(body(message)?),
             name => return of_family(name, message),
         })

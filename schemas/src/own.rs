@@ -59,6 +59,45 @@ impl TagMoved {
     }
 }
 
+/// The flatpak index now says something else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "flatbus.index.published.v1")]
+pub struct IndexPublished {
+    /// Counts the publications of one site: of two, the one with the greater number is newer.
+    pub serial: u64,
+    /// Where the list of all published files is: `https://flatpaks.example/site.json`. Null: its address is not known here.
+    pub site: Option<String>,
+    /// The repositories whose entries changed, by their names below the namespace: `eog`.
+    pub repositories: Vec<String>,
+    /// The index files that those stand in, as they are now.
+    pub files: Vec<PublishedFile>,
+}
+
+/// A published file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublishedFile {
+    /// Below the site's root: `index/flatpak-latest-amd64.json`.
+    #[schemars(length(min = 1))]
+    pub path: String,
+    /// Of its content, uncompressed.
+    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: String,
+    /// Its size in bytes, uncompressed.
+    pub size: u64,
+}
+
+impl IndexPublished {
+    /// The topic, without prefix.
+    pub const TOPIC: &str = "flatbus.index.published";
+    /// The schema's name.
+    pub const SCHEMA: &str = "flatbus.index.published.v1";
+
+    /// What is put on the bus.
+    pub fn announcement(&self) -> Announcement {
+        announce(Self::TOPIC, Self::SCHEMA, Severity::Info, self)
+    }
+}
+
 /// A consumer could not settle something for so long that a person must look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "flatbus.key.parked.v1")]
@@ -144,8 +183,12 @@ impl Announcement {
 }
 
 /// The JSON Schema of each of our topics, under its name.
-pub fn json_schemas() -> [(&'static str, Value); 2] {
-    [(KeyParked::SCHEMA, json_schema::<KeyParked>()), (TagMoved::SCHEMA, json_schema::<TagMoved>())]
+pub fn json_schemas() -> [(&'static str, Value); 3] {
+    [
+        (IndexPublished::SCHEMA, json_schema::<IndexPublished>()),
+        (KeyParked::SCHEMA, json_schema::<KeyParked>()),
+        (TagMoved::SCHEMA, json_schema::<TagMoved>()),
+    ]
 }
 
 /// Draft 7: the newest that every `jsonschema` which Python's fedora-messaging runs with can read.

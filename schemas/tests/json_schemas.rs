@@ -6,7 +6,10 @@ mod common;
 use std::{env, fs, path::PathBuf};
 
 use common::message;
-use flatbus_schemas::{FedoraEvent, FromMessage, KeyParked, Message, Severity, TagMoved, json_schemas};
+use flatbus_schemas::{
+    FedoraEvent, FromMessage, IndexPublished, KeyParked, Message, PublishedFile, Severity, TagMoved,
+    json_schemas,
+};
 use serde_json::{Value, json};
 
 /// Where the schemas are kept: for readers of this repository, and in the Python package.
@@ -23,6 +26,16 @@ fn tag_moved() -> TagMoved {
         nvr: Some("flatpak-runtime-f41-1".to_owned()),
         update: Some("FEDORA-FLATPAK-2024-0123456789".to_owned()),
         url: Some("https://bodhi.fedoraproject.org/updates/FEDORA-FLATPAK-2024-0123456789".to_owned()),
+    }
+}
+
+fn index_published() -> IndexPublished {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    IndexPublished {
+        serial: 7,
+        site: Some("https://flatpaks.example/site.json".to_owned()),
+        repositories: vec!["eog".to_owned()],
+        files: vec![PublishedFile { path: "index/flatpak-latest.json".to_owned(), digest, size: 1234 }],
     }
 }
 
@@ -70,6 +83,11 @@ fn what_is_announced_is_valid_and_reads_back() {
             assert_eq!(read, Ok(FedoraEvent::TagMoved(moved.clone())));
         }
     }
+    let published = index_published();
+    let said = published.announcement();
+    validator(&said.schema).validate(&said.body).expect("valid");
+    let read = FedoraEvent::from_message(&message(&said.topic, said.body.clone()));
+    assert_eq!(read, Ok(FedoraEvent::IndexPublished(published)));
     for parked in [key_parked(), KeyParked { failing_since: None, ..key_parked() }] {
         let said = parked.announcement();
         assert_eq!(said.severity, Severity::Warning);

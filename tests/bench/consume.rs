@@ -175,7 +175,8 @@ impl Consumer for Toy {
         match event {
             FedoraEvent::Update(event) => event.update.alias.clone().into_iter().collect(),
             FedoraEvent::BuildState(_) | FedoraEvent::BuildTag(_) | FedoraEvent::Comment(_) => Vec::new(),
-            FedoraEvent::Compose(_) | FedoraEvent::TagMoved(_) | FedoraEvent::KeyParked(_) => Vec::new(),
+            FedoraEvent::Compose(_) | FedoraEvent::TagMoved(_) => Vec::new(),
+            FedoraEvent::IndexPublished(_) | FedoraEvent::KeyParked(_) => Vec::new(),
             FedoraEvent::Unrelated => Vec::new(),
         }
     }

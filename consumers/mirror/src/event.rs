@@ -23,7 +23,8 @@ pub fn affected(event: &FedoraEvent) -> Vec<Key> {
         }
         FedoraEvent::Update(_) => Vec::new(),
         FedoraEvent::BuildTag(_) | FedoraEvent::Comment(_) | FedoraEvent::Compose(_) => Vec::new(),
-        FedoraEvent::TagMoved(_) | FedoraEvent::KeyParked(_) | FedoraEvent::Unrelated => Vec::new(),
+        FedoraEvent::TagMoved(_) | FedoraEvent::IndexPublished(_) => Vec::new(),
+        FedoraEvent::KeyParked(_) | FedoraEvent::Unrelated => Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from fedora_messaging import message
 
-__all__ = ["KeyParkedV1", "TagMovedV1"]
+__all__ = ["IndexPublishedV1", "KeyParkedV1", "TagMovedV1"]
 
 
 def _schema(name):
@@ -69,6 +69,29 @@ class TagMovedV1(_FlatbusMessage):
     @property
     def flatpaks(self):
         return [self.body["repository"]]
+
+
+class IndexPublishedV1(_FlatbusMessage):
+    """The flatpak index now says something else."""
+
+    topic = "flatbus.index.published"
+    body_schema = _schema("flatbus.index.published.v1")
+
+    @property
+    def summary(self):
+        return f"The flatpak index was published with {', '.join(self.body['repositories']) or 'no repository'} anew"
+
+    def __str__(self):
+        files = (f"{file['path']} is {file['digest']}" for file in self.body["files"])
+        return "\n".join((self.summary, *files))
+
+    @property
+    def url(self):
+        return self.body["site"]
+
+    @property
+    def flatpaks(self):
+        return self.body["repositories"]
 
 
 class KeyParkedV1(_FlatbusMessage):
