@@ -358,7 +358,8 @@ impl Entry {
     }
 
     /// Reads a record. Its wait is what is left of it by wall time, whatever the clock did: at most `waits.told` where
-    /// somebody asked us to wait, at most `waits.own` where a try failed, none where none was made.
+    /// somebody asked us to wait, at most `waits.own` where a try failed, none where none was made, or where survey wants a
+    /// parked key tried.
     pub(super) fn decode(record: &[u8], waits: Waits, now: Moment) -> Result<Self, Damage> {
         let mut fields = Reader::new(record)?;
         let (serial, rank) = (fields.number()?, fields.byte()?);
@@ -375,10 +376,10 @@ impl Entry {
         }
         fields.end()?;
         let (told, trying) = (flags & 1 != 0, flags & 2 != 0);
-        let longest = match (told, attempts) {
-            (true, _) => waits.told,
-            (false, 0) => Duration::ZERO,
-            (false, _) => waits.own,
+        let longest = match (trying, told, attempts) {
+            (true, _, _) | (false, false, 0) => Duration::ZERO,
+            (false, true, _) => waits.told,
+            (false, false, _) => waits.own,
         };
         let left = Duration::try_from(due_wall.duration_since(now.wall)).unwrap_or_default().min(longest);
         let phase = match (parked_since.is_some() && !trying, left.is_zero()) {

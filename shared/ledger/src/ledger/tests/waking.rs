@@ -176,4 +176,8 @@ async fn with_a_clock_that_jumped_back_nothing_waits_longer_than_it_ever_would()
     desk.mark("a", Origin::Event).await;
     desk.started.wall -= ten_days;
     assert_eq!(keys(&desk.crashed().await.take()), ["a"], "nothing was tried yet");
+    let mut desk = standing(Before::Parked).await;
+    desk.mark("a", Origin::Survey).await;
+    desk.started.wall -= ten_days;
+    assert_eq!(keys(&desk.crashed().await.take()), ["a"], "survey has it tried at once");
 }
