@@ -71,13 +71,15 @@ impl Mirror {
                 break (updates, facts, builds);
             }
         };
+        let full = self.full_name(repository)?;
+        let ours = ctx.memo::<Ownership>(&memory::ownership(&full))?.is_some();
         let claims = claims(&updates, &builds);
-        if claims.is_empty() && acted.is_empty() {
-            return Ok(None); // Where we acted, the last build may have been edited out: `testing` names nothing now.
+        if claims.is_empty() && acted.is_empty() && (updates.is_empty() || !ours) {
+            // Else the last build was edited out, and `testing` names nothing now. Of no update at all nothing is concluded.
+            return Ok(None);
         }
         let mut desired = desired(&claims, &self.config.releases, self.config.tag_writer.version_owner());
         let unknown = self.leave_to_unknown(&mut desired, &updates, &facts);
-        let full = self.full_name(repository)?;
         let mut view = View {
             repository: repository.clone(),
             full,

@@ -34,6 +34,23 @@ async fn a_repository_of_flatpaks_that_flatbus_did_not_make_waits_for_adoption()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_left_in_testing_goes_with_adoption_where_no_update_names_the_repository_any_more() {
+    let world = World::new().await;
+    let theirs = Recipe { layer_bytes: 100, ..Recipe::flatpak("app/y/x86_64/stable", 50) }.make();
+    theirs.put(&world.public, &repo("fedora/eog"), &[tag("latest"), tag("testing")]);
+    world.build("eog-1-1", 1, "eog");
+    world.build("eog-2-1", 2, "eog2");
+    world.bodhi.put(testing("U-1", &["eog-1-1"], "2022-09-01 00:00:00"));
+    world.settle(&["build/eog-1-1"]).await;
+    world.bodhi.edit("U-1", |update| {
+        update.builds[0].nvr = "eog-2-1".to_owned();
+        update.date_modified = Some(world.now());
+    });
+    world.settle(&["adopt/eog"]).await;
+    assert_eq!(world.tags("eog"), [("latest".to_owned(), -1)].into(), "only testing is ever taken away");
+}
+
+#[tokio::test(start_paused = true)]
 async fn adoption_is_refused_where_a_single_tag_names_something_else() {
     let world = World::new().await;
     let theirs = Recipe { layer_bytes: 100, ..Recipe::flatpak("app/y/x86_64/stable", 50) }.make();
