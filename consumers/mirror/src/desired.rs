@@ -165,15 +165,30 @@ fn last_push(owner: &Owner<'_>) -> Timestamp {
 }
 
 impl DesiredTags {
-    /// Leaves alone what a build of this update would have if it were one of this repository. Says whether that is
-    /// anything.
+    /// Leaves alone what a build of this update would have if it were one of this repository, and the versions of what then
+    /// would not have it. Says whether that is anything.
     pub fn leave_to(&mut self, update: &Update) -> bool {
         let newer = |at: Option<Timestamp>, than: Option<Timestamp>| at.is_some() && at >= than;
         let latest = newer(stable_at(update), self.stable_since).then_some(LATEST);
         let testing = newer(testing_at(update), self.testing_since).then_some(TESTING);
         let left: Vec<&str> = latest.into_iter().chain(testing).collect();
+        let owners =
+            left.iter().filter_map(|text| self.tags.get(&tag_for(text)?)).map(|wanted| wanted.nvr.clone());
+        let owners: Vec<String> = owners.collect();
         left.iter().for_each(|text| self.leave(text));
+        owners.iter().for_each(|nvr| self.leave_versions_of(nvr));
         !left.is_empty()
+    }
+
+    /// A build has its versions because it is the stable one or the one in testing.
+    fn leave_versions_of(&mut self, nvr: &str) {
+        let theirs = |wanted: &Desired| wanted.nvr == nvr;
+        let floats = |text: &&str| tag_for(text).is_some_and(|tag| self.tags.get(&tag).is_some_and(theirs));
+        if ![LATEST, TESTING].iter().any(floats) {
+            self.left
+                .extend(self.tags.iter().filter(|(_, wanted)| theirs(wanted)).map(|(tag, _)| tag.clone()));
+            self.tags.retain(|_, wanted| !theirs(wanted));
+        }
     }
 
     /// Leaves a tag as it is, whatever it names.

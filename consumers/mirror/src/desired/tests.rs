@@ -225,3 +225,27 @@ fn two_releases_share_latest_and_the_last_push_has_it() {
     let builds = [placed("eog-flatpak-44-1", 1, "eog"), placed("eog-flatpak-44-2", 2, "eog")];
     expect(tags(&[f35, f36], &builds), &[("44", 1), ("44-1", 1), ("latest", 1)]);
 }
+
+#[test]
+fn where_another_build_may_be_the_one_in_testing_the_versions_of_what_seems_to_be_are_left_too() {
+    let older = stable("U-0", &["eog-0-1"], "2022-01-01 00:00:00");
+    let update = testing("U-1", &["eog-1-1", "eog-2-1"], "2022-02-01 00:00:00");
+    let builds = [placed("eog-0-1", 7, "eog"), placed("eog-1-1", 1, "eog")];
+    let mut found = rule(&[older, update.clone()], &builds, VersionOwner::Stable);
+    assert!(found.leave_to(&update));
+    expect(shown(&found), &[("0", 7), ("0-1", 7), ("latest", 7)]);
+    let left: Vec<String> = found.left.iter().map(Tag::to_string).collect();
+    assert_eq!(left, ["1", "1-1", "testing"]);
+}
+
+#[test]
+fn what_is_stable_keeps_its_versions_whatever_is_in_testing() {
+    let both = Update {
+        date_testing: Some(at("2022-01-05 00:00:00")),
+        ..stable("U-1", &["eog-1-1"], "2022-01-09 00:00:00")
+    };
+    let unknown = testing("U-2", &["eog-2-1"], "2022-02-01 00:00:00");
+    let mut found = rule(&[both], &[placed("eog-1-1", 1, "eog")], VersionOwner::Stable);
+    assert!(found.leave_to(&unknown));
+    expect(shown(&found), &[("1", 1), ("1-1", 1), ("latest", 1)]);
+}
