@@ -18,7 +18,7 @@ pub struct Recipe {
     pub architectures: Vec<String>,
     /// Size of each layer in bytes; every architecture has one layer of its own.
     pub layer_bytes: usize,
-    /// Labels of each config.
+    /// Labels of each config; `{arch}` in them is the architecture in Flatpak's spelling.
     pub labels: BTreeMap<String, String>,
     /// Docker's media types in place of OCI's.
     pub docker: bool,
@@ -70,10 +70,14 @@ impl Recipe {
             )
         };
         let layer = noise(self.layer_bytes, self.seed, architecture);
+        let own = |(name, value): (&String, &String)| {
+            (name.clone(), value.replace("{arch}", spelled(architecture)))
+        };
+        let labels: BTreeMap<String, String> = self.labels.iter().map(own).collect();
         let config = json!({
             "architecture": architecture,
             "os": "linux",
-            "config": {"Labels": self.labels},
+            "config": {"Labels": labels},
             "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]},
         });
         let config = Bytes::from(config.to_string());
@@ -89,6 +93,15 @@ impl Recipe {
         sample.blobs.extend([config, layer]);
         sample.manifests.push(manifest);
         child
+    }
+}
+
+/// As Flatpak spells an architecture of OCI's.
+fn spelled(architecture: &str) -> &str {
+    match architecture {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        same => same,
     }
 }
 

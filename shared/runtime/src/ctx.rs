@@ -9,7 +9,7 @@ use std::{
 };
 
 use flatbus_base::{Clock, Random};
-use flatbus_ledger::{Ledger, Store};
+use flatbus_ledger::{Ledger, Origin, Store};
 use flatbus_telemetry::metrics::Metrics;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -40,6 +40,7 @@ pub struct Ctx {
     world: Arc<World>,
     shadow: bool,
     for_survey: bool,
+    by_hand: bool,
     marked_at: Timestamp,
     scratch: Arc<Mutex<Scratch>>,
 }
@@ -55,7 +56,7 @@ impl Ctx {
     pub(crate) fn new(world: Arc<World>) -> Self {
         let marked_at = world.clock.wall();
         let shadow = world.shadow;
-        Self { world, shadow, for_survey: false, marked_at, scratch: Arc::default() }
+        Self { world, shadow, for_survey: false, by_hand: false, marked_at, scratch: Arc::default() }
     }
 
     /// A context that changes nothing in the world, whatever the mode: for a dry run.
@@ -64,9 +65,10 @@ impl Ctx {
         self
     }
 
-    pub(crate) fn marked(mut self, at: Timestamp, for_survey: bool) -> Self {
+    pub(crate) fn marked(mut self, at: Timestamp, mut origins: impl Iterator<Item = Origin> + Clone) -> Self {
         self.marked_at = at;
-        self.for_survey = for_survey;
+        self.for_survey = origins.clone().all(|origin| origin == Origin::Survey);
+        self.by_hand = origins.all(|origin| origin == Origin::Hand);
         self
     }
 
@@ -121,6 +123,11 @@ impl Ctx {
     /// Whether a survey alone asks: then a bulk listing younger than [`Self::marked_at`] may serve.
     pub fn for_survey(&self) -> bool {
         self.for_survey
+    }
+
+    /// Whether a person alone asks, who may mean what nothing else may do.
+    pub fn by_hand(&self) -> bool {
+        self.by_hand
     }
 
     /// When the youngest key of this batch was last marked.

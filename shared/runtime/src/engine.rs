@@ -235,10 +235,9 @@ impl<C: Consumer> Engine<C> {
     }
 
     fn ctx_for(&self, batch: &[Job<C::Key>]) -> Ctx {
-        let for_survey = batch.iter().all(|job| job.taken.origin == Origin::Survey);
         let marked_at =
             batch.iter().map(|job| job.taken.last_marked).max().unwrap_or_else(|| self.now().wall);
-        Ctx::new(Arc::clone(&self.world)).marked(marked_at, for_survey)
+        Ctx::new(Arc::clone(&self.world)).marked(marked_at, batch.iter().map(|job| job.taken.origin))
     }
 
     fn free_lanes(&self, batch: &[Job<C::Key>]) {
