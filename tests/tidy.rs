@@ -22,6 +22,7 @@ fn may_import(package: &str) -> Option<&'static [&'static str]> {
         "oci" | "upstream" => &["base", "http"],
         "runtime" => &["base", "bus", "http", "ledger", "schemas", "telemetry"],
         "embedded" => &["base", "bus", "http", "oci", "schemas", "upstream"],
+        "index" => &["base", "http", "oci", "runtime", "schemas", "telemetry"],
         "mirror" => &["base", "http", "oci", "runtime", "schemas", "telemetry", "upstream"],
         "world" => &[
             "base",
