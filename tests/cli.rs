@@ -355,3 +355,52 @@ async fn in_a_container_logs_are_json_and_the_second_waits_alive_and_not_ready_f
     assert!(second.log().contains("Running mirror"));
     assert!(second.stop().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn index_writes_what_mirror_moved_says_how_httpd_serves_it_and_compares_it() {
+    let stage = Stage::set().await;
+    stage.flatbus(&["once", "mirror", &format!("build/{}", stage.stable.0)]).await.ok();
+    let (config, site) = (stage.dir.path().join("index.toml"), stage.dir.path().join("site"));
+    let text = format!(
+        r#"
+[consumer_config]
+registry = "{}/fedora"
+site_dir = {site:?}
+foreign_runtimes = ["*"]
+[consumer_config.runtime]
+state_dir = {:?}
+socket = {:?}
+[[consumer_config.indexes]]
+output = "index/flatpak-latest.json"
+tag = "latest"
+extract_icons = true
+"#,
+        stage.public.url(),
+        stage.dir.path().join("index"),
+        stage.dir.path().join("index.sock"),
+    );
+    std::fs::write(&config, text).unwrap();
+    let index = async |args: &[&str]| {
+        let config = ["--config", config.to_str().unwrap()];
+        stage.flatbus(&[args, &config].concat()).await
+    };
+    let said = index(&["once", "index", &format!("repository/{PACKAGE}")]).await.ok();
+    assert!(said.out().contains("Nothing is doubtful"), "{}", said.out());
+    let file = std::fs::read_to_string(site.join("index/flatpak-latest.json")).unwrap();
+    assert!(file.contains("\"Name\": \"fedora/eog\"") && file.contains("app/org.gnome.eog/"), "{file}");
+    let said = index(&["index", "httpd-config"]).await.ok();
+    assert!(said.out().contains("FileETag MTime Size"), "{}", said.out());
+    let said = index(&["check", "index"]).await;
+    assert!(said.out().contains("ok The registry"), "{}", said.out());
+
+    let other = stage.dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let compared = ["index", "compare", "--against", other.to_str().unwrap()];
+    std::fs::write(other.join("flatpak-latest.json"), file.replace("\"fedora/eog\"", "\"eog\"")).unwrap();
+    let said = index(&compared).await.ok();
+    assert!(said.out().contains("All 1 files show what"), "another name is no difference: {}", said.out());
+    std::fs::write(other.join("flatpak-latest.json"), "{\"Registry\": \"/\", \"Results\": []}").unwrap();
+    let said = index(&[&compared[..], &["--json"]].concat()).await;
+    assert_eq!(said.code(), 3);
+    assert!(said.lines().iter().all(|found| found["difference"] == "extra"), "{}", said.out());
+}

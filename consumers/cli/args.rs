@@ -39,6 +39,8 @@ pub struct Common {
 /// One of flatbus' consumers.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Name {
+    /// Makes the flatpak index and its icons equal the registry
+    Index,
     /// Makes the public registry's tags equal Koji's and Bodhi's truth
     Mirror,
 }
@@ -62,6 +64,9 @@ pub enum Verb {
     Check(Which),
     /// Print what the broker's administrators must add for a consumer
     BrokerRequest(Broker),
+    /// What only index can do
+    #[command(subcommand)]
+    Index(IndexVerb),
     /// What only mirror can do
     #[command(subcommand)]
     Mirror(MirrorVerb),
@@ -179,6 +184,21 @@ pub struct Broker {
     /// The common name of the client certificate [default: read from the configured certificate]
     #[arg(long, value_name = "CN")]
     pub user: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum IndexVerb {
+    /// Explain how our files differ from those of another index, by ref and architecture
+    Compare(Compare),
+    /// Print the configuration with which Apache httpd serves the site
+    HttpdConfig,
+}
+
+#[derive(Args)]
+pub struct Compare {
+    /// The other index: a folder, or the URL of one, with files of the same names
+    #[arg(long, value_name = "DIR|URL")]
+    pub against: String,
 }
 
 #[derive(Subcommand)]

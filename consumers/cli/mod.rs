@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod desk;
 mod exit;
+mod index;
 mod keys;
 mod mirror;
 mod once;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use rustls::crypto::aws_lc_rs;
 
-use args::{Cli, LedgerVerb, MirrorVerb, Verb};
+use args::{Cli, IndexVerb, LedgerVerb, MirrorVerb, Verb};
 
 /// Reads the arguments, runs the verb, and turns what happened into an exit code.
 pub fn main() -> ExitCode {
@@ -62,6 +63,8 @@ async fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Ledger(LedgerVerb::Import(what)) => keys::import(&common, what).await,
         Verb::Check(what) => check::check(&common, what.consumer).await,
         Verb::BrokerRequest(what) => broker::request(&common, what),
+        Verb::Index(IndexVerb::Compare(what)) => index::compare_with(&common, what).await,
+        Verb::Index(IndexVerb::HttpdConfig) => index::httpd_config(&common),
         Verb::Mirror(MirrorVerb::Adopt(what)) => mirror::adopt(&common, what).await,
         Verb::Demo(what) => demo::demo(&common, what).await,
     }

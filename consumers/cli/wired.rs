@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use flatbus_bus::Publisher;
 use flatbus_http::Client;
+use flatbus_index::Index;
 use flatbus_ledger::{Ledger, LedgerError};
 use flatbus_mirror::Mirror;
 use flatbus_runtime::{
@@ -43,6 +44,7 @@ impl Name {
     /// What the name means: the one place that knows every consumer.
     pub fn entry(self) -> Entry {
         match self {
+            Self::Index => Entry::of::<Index>(),
             Self::Mirror => Entry::of::<Mirror>(),
         }
     }
