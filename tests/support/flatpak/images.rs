@@ -13,9 +13,10 @@ use bytes::Bytes;
 use flatbus_base::Random;
 use flatbus_http::{Client, HostList, Settings};
 use flatbus_oci::{
-    Digest, HttpRegistry, Manifest, RemoteSettings, Tag,
+    Digest, HttpRegistry, Manifest, Registry as _, RemoteSettings, Tag,
     manifest::{OCI_INDEX, OCI_MANIFEST},
     testing::Sample,
+    withdrawn,
 };
 use serde_json::{Value, json};
 
@@ -123,6 +124,14 @@ impl Image {
         });
         pushed.unwrap_or_else(|error| panic!("cannot push {} to {host}: {error}", self.nvr));
     }
+}
+
+/// Puts what stands at a withdrawn tag where a registry can't delete one.
+pub fn withdraw(host: &str, repository: &str, tag: &str) {
+    let (repository, tag) = (repository.parse().expect("a repository's name"), tag.parse().expect("a tag"));
+    let put =
+        block_on(async { registry(host).manifest_put(&repository, &tag, &withdrawn::manifest()).await });
+    put.unwrap_or_else(|error| panic!("cannot withdraw {repository} from {host}: {error}"));
 }
 
 impl Build {

@@ -26,7 +26,7 @@ pub use self::{
     build::{HELLO, PLATFORM, PLATFORM_BRANCH, icon},
     client::{FlatpakClient, Offer, REMOTE},
     home::Said,
-    images::{Child, Image, host_architecture, oci_architecture},
+    images::{Child, Image, host_architecture, oci_architecture, withdraw},
     index::{Index, StaticIndex},
     tap::Asked,
 };
