@@ -2,18 +2,16 @@
 //!
 //! The defaults here are those that the shipped example states; a test compares the two.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use flatbus_http::RequestBudget;
 use flatbus_oci::{Glob, Location, Repository, Tag};
 use serde::{Deserialize, de::IgnoredAny};
 
-use crate::retired::{RawRetired, Retired};
+use crate::{
+    retired::{RawRetired, Retired},
+    serve::{BadRoute, Route},
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -261,43 +259,33 @@ impl RawIndex {
         architecture: Option<&String>,
         key: impl Fn(&str) -> String,
     ) -> Result<Output, BadConfig> {
-        let word = |text: &str| {
-            !text.is_empty()
-                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        };
-        if let Some(odd) = architecture.filter(|text| !word(text)) {
-            return Err(bad(key("architecture"), format!("{odd:?} is none: write amd64, arm64, ppc64le, …")));
-        }
         let path = self.output.replace(ARCHITECTURE, architecture.map_or("", String::as_str));
-        if !is_output(&path) {
-            let must = "must be a file in one folder of site_dir whose name ends in .json: index/flatpak-latest.json";
-            return Err(bad(key("output"), must));
-        }
-        Ok(Output {
+        let output = Output {
             path,
             tag: self.tag.parse().map_err(|error| bad(key("tag"), error))?,
             architecture: architecture.cloned(),
             annotations: self.flatpak_annotations,
             extract_icons: self.extract_icons,
             delta_keep: DAY * self.delta_keep_days,
-        })
+        };
+        match output.route().check() {
+            Err(error @ BadRoute::Path { .. }) => Err(bad(key("output"), error)),
+            Err(error @ BadRoute::Architecture { .. }) => Err(bad(key("architecture"), error)),
+            Ok(()) => Ok(output),
+        }
     }
 }
 
-/// A plain file in a plain folder that is none of those that hold other things.
-fn is_output(path: &str) -> bool {
-    let plain = |word: &str| {
-        !word.starts_with('.')
-            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    };
-    let taken = ["by-digest", "deltas", "icons", "lists"];
-    path.split_once('/').is_some_and(|(folder, file)| {
-        !folder.is_empty()
-            && plain(folder)
-            && !taken.contains(&folder)
-            && plain(file)
-            && Path::new(file).extension().is_some_and(|end| end == "json")
-    })
+impl Output {
+    /// Which request for the index it answers.
+    pub fn route(&self) -> Route {
+        Route {
+            tag: self.tag.clone(),
+            architecture: self.architecture.clone(),
+            annotations: self.annotations,
+            path: self.path.clone(),
+        }
+    }
 }
 
 /// What is used where the file says nothing. The shipped example states the same.

@@ -9,7 +9,7 @@ use crate::{
     Index,
     config::{Config, Output},
     entry,
-    serve::{self, BadRoute, Route, Routes},
+    serve::{self, BadRoute, Routes},
 };
 
 /// The HTTP client's settings for these settings of ours: no other host is ever contacted.
@@ -44,15 +44,9 @@ impl Index {
 /// # Errors
 /// When an output can't be asked for.
 pub fn site(config: &Config) -> Result<serve::Settings, BadRoute> {
-    let route = |output: &Output| Route {
-        tag: output.tag.clone(),
-        architecture: output.architecture.clone(),
-        annotations: output.annotations,
-        path: output.path.clone(),
-    };
     Ok(serve::Settings {
         site_dir: config.site_dir.clone(),
-        routes: Routes::new(config.outputs.iter().map(route).collect())?,
+        routes: Routes::new(config.outputs.iter().map(Output::route).collect())?,
         empty: entry::empty(config.public_url()),
         front: (config.clients != config.registry).then(|| config.registry.clone()),
     })

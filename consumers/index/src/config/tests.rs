@@ -105,7 +105,10 @@ fn what_is_wrong_is_told_with_its_key_and_what_to_write() {
     for (more, told) in [
         (String::new(), "missing field `indexes`"),
         ("indexes = []".to_owned(), "indexes: there must be at least one"),
-        (index("output = \"a.json\", tag = \"latest\""), "indexes[0].output: must be a file in one folder"),
+        (
+            index("output = \"a.json\", tag = \"latest\""),
+            "indexes[0].output: \"a.json\" is no file of an index: write folder/name.json",
+        ),
         (index("output = \"icons/a.json\", tag = \"latest\""), "indexes[0].output"),
         (index("output = \"../a.json\", tag = \"latest\""), "indexes[0].output"),
         (index("output = \"index/a.txt\", tag = \"latest\""), "indexes[0].output"),

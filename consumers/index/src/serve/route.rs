@@ -2,7 +2,7 @@
 
 use flatbus_oci::Tag;
 
-use super::query::Wanted;
+use super::{EMPTY_INDEX, query::Wanted};
 
 /// A file that `/index/static` may be answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,22 @@ pub struct Route {
     pub annotations: bool,
     /// Below the site's folder: `index/flatpak-latest-amd64.json`.
     pub path: String,
+}
+
+impl Route {
+    /// Checks that it can be served.
+    ///
+    /// # Errors
+    /// When its path or architecture is not plain.
+    pub fn check(&self) -> Result<(), BadRoute> {
+        if !is_index(&self.path) {
+            return Err(BadRoute::Path { path: self.path.clone() });
+        }
+        match self.architecture.as_ref().filter(|text| !is_architecture(text)) {
+            Some(odd) => Err(BadRoute::Architecture { architecture: odd.clone() }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Every route, each known to be plain: its parts may stand in a path and in httpd's configuration as they are. Of two
@@ -51,14 +67,7 @@ impl Routes {
     /// # Errors
     /// When a path or an architecture is not plain.
     pub fn new(routes: Vec<Route>) -> Result<Self, BadRoute> {
-        for Route { architecture, path, .. } in &routes {
-            if !is_index(path) {
-                return Err(BadRoute::Path { path: path.clone() });
-            }
-            if let Some(odd) = architecture.as_ref().filter(|text| !is_architecture(text)) {
-                return Err(BadRoute::Architecture { architecture: odd.clone() });
-            }
-        }
+        routes.iter().try_for_each(Route::check)?;
         Ok(Self(routes))
     }
 
@@ -100,7 +109,10 @@ pub(crate) fn is_plain(name: &str) -> bool {
 fn is_index(path: &str) -> bool {
     path.split_once('/').is_some_and(|(folder, file)| {
         let named = file.strip_suffix(".json").is_some_and(is_plain);
-        is_plain(folder) && !TAKEN.contains(&folder) && named && path != "index/static"
+        is_plain(folder)
+            && !TAKEN.contains(&folder)
+            && named
+            && !["index/static", EMPTY_INDEX].contains(&path)
     })
 }
 
