@@ -103,8 +103,12 @@ impl Index {
         Ok(settled.also(own).also(wakes.into_iter().map(Key::Repository)))
     }
 
-    async fn held_keys(&self, ctx: &Ctx) -> Result<Vec<Key>, Failure> {
-        let mut repositories = self.press(ctx).await?.repositories();
+    async fn held_keys(&self, ctx: &Ctx, scope: SurveyScope) -> Result<Vec<Key>, Failure> {
+        let press = self.press(ctx).await?;
+        if scope == SurveyScope::Full && !ctx.shadow() {
+            press.sweep(ctx.now()).await?;
+        }
+        let mut repositories = press.repositories();
         repositories.extend(remembered(ctx, WITHHELD)?);
         Ok(repositories.into_iter().map(Key::Repository).collect())
     }
@@ -163,9 +167,9 @@ impl Consumer for Index {
         results
     }
 
-    fn survey(&self, ctx: &Ctx, _scope: SurveyScope) -> impl Stream<Item = Result<Key, Failure>> + Send {
+    fn survey(&self, ctx: &Ctx, scope: SurveyScope) -> impl Stream<Item = Result<Key, Failure>> + Send {
         let ctx = ctx.clone();
-        let held = async move { self.held_keys(&ctx).await };
+        let held = async move { self.held_keys(&ctx, scope).await };
         held.into_stream().flat_map(|held| match held {
             Ok(keys) => stream::iter(keys.into_iter().map(Ok).collect::<Vec<_>>()),
             Err(failure) => stream::iter(vec![Err(failure)]),

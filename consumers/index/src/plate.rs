@@ -8,6 +8,7 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     sync::Mutex,
+    time::Duration,
 };
 
 use flatbus_oci::{Digest, Repository, Tag};
@@ -15,7 +16,7 @@ use flatbus_runtime::Failure;
 use flatbus_schemas::PublishedFile;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     cache::Cache,
@@ -126,6 +127,20 @@ impl Plates {
             Some((output.tag.clone(), note.held.into_iter().map(|held| held.digest).collect()))
         };
         config.outputs.iter().filter_map(noted).collect()
+    }
+
+    /// Removes what nothing names any more, after the grace period.
+    pub fn sweep(&mut self, grace: Duration, now: Timestamp) -> Result<(), Failure> {
+        let swept = self.site.sweep(grace, now)?;
+        if swept.files > 0 {
+            info!(
+                files = swept.files,
+                bytes = swept.bytes,
+                "Removed {} files that nothing named any more",
+                swept.files
+            );
+        }
+        Ok(())
     }
 
     /// Of the publication that holds.

@@ -165,6 +165,19 @@ impl Press {
         blocking(printing).await?
     }
 
+    /// Removes what nothing names any more, after the grace period, and forgets images that nothing shows.
+    pub async fn sweep(&self, now: Timestamp) -> Result<(), Failure> {
+        let mut plates = Arc::clone(&self.plates).lock_owned().await;
+        let (grace, cache, shelves) = (self.config.grace, self.cache.clone(), Arc::clone(&self.shelves));
+        let sweeping = move || {
+            plates.sweep(grace, now)?;
+            let shown = lock(&shelves).digests();
+            let swept = cache.sweep(|digest| shown.contains(digest));
+            swept.map_err(|error| Failure::retry(format!("forgetting images: {error}"))).map(drop)
+        };
+        blocking(sweeping).await?
+    }
+
     /// What the files say of a repository.
     pub async fn told(&self, repository: &Repository) -> Told {
         let plates = self.plates.lock().await;
@@ -197,6 +210,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 impl Shelves {
+    /// Every image that is shown.
+    fn digests(&self) -> BTreeSet<Digest> {
+        self.by_tag.values().flat_map(Shelf::digests).collect()
+    }
+
     /// What a repository shows, by tag.
     pub fn shown(&self, repository: &Repository) -> BTreeMap<Tag, Vec<Held>> {
         let shown = self.by_tag.iter().map(|(tag, shelf)| (tag.clone(), shelf.of(repository).to_vec()));

@@ -158,6 +158,11 @@ impl Shelf {
         self.held.keys()
     }
 
+    /// Every image that is shown.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.held.values().flatten().map(|held| held.digest)
+    }
+
     /// How many images stand in the files.
     pub fn images(&self) -> usize {
         self.held.values().map(Vec::len).sum()

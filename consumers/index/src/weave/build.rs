@@ -6,7 +6,7 @@ use super::{
     names::{Each, Encoding, Target},
     packed::{Frame, Piece},
     sink::Sink,
-    work::{Woven, begin, end},
+    work::{Woven, apart, begin, end},
 };
 
 /// A file that is being built, in all three encodings.
@@ -63,14 +63,13 @@ impl Builder {
     /// When that fails.
     pub fn finish(self) -> Result<Woven, Error> {
         let Self { frame, target, sinks, entries } = self;
-        let (temps, each) = sinks
-            .try_map(|encoding, mut sink| {
-                end(&mut sink, encoding, &frame, &entries)?;
-                sink.finish(target.stamp)
-            })?
-            .unzip();
+        let written = sinks.try_map(|encoding, mut sink| {
+            end(&mut sink, encoding, &frame, &entries)?;
+            sink.finish(target.stamp)
+        })?;
+        let (temps, each, sums) = apart(written);
         let files = Some(Files { stamp: target.stamp, each });
-        let layout = Layout { frame: frame.sha256, entries, files };
+        let layout = Layout { frame: frame.sha256, entries, files, sums };
         Ok(Woven { target, base: None, layout, temps: Some(temps) })
     }
 }

@@ -12,6 +12,7 @@ use super::{
     layout::{Layout, Span},
     names::{Encoding, Stamp},
     packed::Frame,
+    plan::Strand,
     sink::Sink,
 };
 
@@ -57,6 +58,15 @@ impl<'a> Source<'a> {
         let before = if encoding == Encoding::Gzip { GZIP_HEAD.len() } else { 0 };
         let offset = (before + frame.head.bytes(encoding).len()) as u64;
         Ok(Some(Self { path, file, layout, encoding, separator, chunk: Vec::new(), next: 0, offset }))
+    }
+
+    /// How many bytes of it the next file begins with.
+    pub(super) fn begins_with(&self, strands: &[Strand<'_>]) -> u64 {
+        let Some(Strand::Kept(pieces @ Range { start: 0, .. })) = strands.first() else { return 0 };
+        let lengths =
+            self.layout.entries[pieces.clone()].iter().map(|entry| entry.span[self.encoding].length);
+        let separators = (pieces.len() - 1) as u64 * u64::from(self.separator.length);
+        self.offset + lengths.map(u64::from).sum::<u64>() + separators
     }
 
     /// Copies pieces with the separators between them. Ranges come in order.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     names::{Each, Encoding, Stamp},
     packed::{Frame, Piece},
+    sink::Sums,
 };
 
 /// The pieces of a file in order, each with its place in all three encodings, and which files these are. Some 100 bytes a
@@ -17,6 +18,7 @@ pub struct Layout {
     pub(super) frame: Digest,
     pub(super) entries: Vec<Entry>,
     pub(super) files: Option<Files>,
+    pub(super) sums: Each<Sums>,
 }
 
 /// The three files of one generation.
@@ -57,7 +59,7 @@ pub(super) struct Span {
 impl Layout {
     /// Of a file that isn't there, or not known.
     pub fn empty(frame: &Frame) -> Self {
-        Self { frame: frame.sha256, entries: Vec::new(), files: None }
+        Self { frame: frame.sha256, entries: Vec::new(), files: None, sums: Each::default() }
     }
 
     /// The files, if there are any.

@@ -71,6 +71,11 @@ impl<T> Each<T> {
         Ok(Each([map(Encoding::Plain, plain)?, map(Encoding::Gzip, gzip)?, map(Encoding::Zstd, zstd)?]))
     }
 
+    /// Another of each.
+    pub fn map<U>(self, map: impl FnMut(T) -> U) -> Each<U> {
+        Each(self.0.map(map))
+    }
+
     /// Each with its encoding.
     pub fn iter(&self) -> impl Iterator<Item = (Encoding, &T)> {
         Encoding::ALL.into_iter().zip(&self.0)

@@ -159,7 +159,7 @@ fn parse(text: &str, share: &mut impl FnMut(&str) -> Arc<str>) -> Option<Layout>
         entries.push(entry(line, share)?);
     }
     let files = Some(Files { stamp: Stamp(stamp.parse().ok()?), each });
-    Some(Layout { frame: frame.parse().ok()?, entries, files })
+    Some(Layout { frame: frame.parse().ok()?, entries, files, sums: Each::default() })
 }
 
 fn whole(line: &str) -> Option<Whole> {

@@ -15,7 +15,7 @@ use super::{
     names::{Each, Encoding, Stamp, Target},
     packed::{Frame, Piece},
     plan::{Plan, Strand},
-    sink::{Sink, Temp},
+    sink::{Sink, Sums, Temp, Written},
 };
 
 /// One file that may change.
@@ -73,17 +73,25 @@ fn plan<'a>(job: &Job<'a>) -> Result<Plan<'a>, Error> {
     })
 }
 
-fn woven(job: &Job<'_>, plan: Plan<'_>, files: Each<Option<(Temp, Whole)>>) -> Option<Woven> {
-    let (files, temps) = match files.try_map(|_, file| file.ok_or(())) {
+fn woven(job: &Job<'_>, plan: Plan<'_>, files: Each<Option<Written>>) -> Option<Woven> {
+    let (files, temps, sums) = match files.try_map(|_, file| file.ok_or(())) {
         Ok(written) => {
-            let (temps, each) = written.unzip();
-            (Some(Files { stamp: job.target.stamp, each }), Some(temps))
+            let (temps, each, sums) = apart(written);
+            (Some(Files { stamp: job.target.stamp, each }), Some(temps), sums)
         }
-        Err(()) if plan.noted => (job.layout.files, None),
+        Err(()) if plan.noted => (job.layout.files, None, job.layout.sums.clone()),
         Err(()) => return None,
     };
-    let layout = Layout { frame: job.frame.sha256, entries: plan.entries, files };
+    let layout = Layout { frame: job.frame.sha256, entries: plan.entries, files, sums };
     Some(Woven { target: job.target.clone(), base: job.layout.files.map(|files| files.stamp), layout, temps })
+}
+
+/// Temporary files, what they hold, and the states of their sums.
+pub(super) fn apart(written: Each<Written>) -> (Each<Temp>, Each<Whole>, Each<Sums>) {
+    let each = Each::make(|encoding| written[encoding].whole);
+    let both = written.map(|written| (written.temp, written.sums));
+    let (temps, sums) = both.unzip();
+    (temps, each, sums)
 }
 
 /// One file in one encoding.
@@ -120,10 +128,12 @@ fn side_by_side<T: Sync, R: Send>(all: &[T], threads: NonZeroUsize, work: impl F
 }
 
 impl Task<'_> {
-    fn write(&self) -> Result<(Temp, Whole), Error> {
+    fn write(&self) -> Result<Written, Error> {
         let Self { job, plan, encoding, .. } = *self;
         let mut source = Source::open(&job.target.path, job.layout, job.frame, encoding)?;
-        let mut sink = Sink::create(job.target.waiting(encoding))?;
+        let same = source.as_ref().map_or(0, |source| source.begins_with(&plan.strands));
+        let sums = &job.layout.sums[encoding];
+        let mut sink = Sink::begun(job.target.waiting(encoding), sums, same)?;
         begin(&mut sink, encoding)?;
         for (at, strand) in plan.strands.iter().enumerate() {
             let before = if at == 0 { &job.frame.head } else { &job.frame.separator };

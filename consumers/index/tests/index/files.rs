@@ -1,6 +1,6 @@
 //! A tag that moved stands in every file that shows it, once.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use super::world::{World, app, repo, runtime};
 
@@ -118,8 +118,8 @@ async fn an_index_of_which_nothing_is_remembered_is_not_made_smaller() {
     assert_eq!(world.latest("gedit").unwrap(), ["2 amd64", "2 arm64"]);
 }
 
-#[tokio::test]
-async fn icons_become_files_named_by_their_content() {
+#[tokio::test(start_paused = true)]
+async fn icons_become_files_named_by_their_content_and_go_a_month_after_nothing_names_them() {
     let world = World::with_runtime().await;
     let mut with_icon = app("eog", 1);
     let png =
@@ -135,4 +135,13 @@ async fn icons_become_files_named_by_their_content() {
     assert!(labels("index/flatpak-testing.json")[&label].as_str().unwrap().starts_with("data:"));
     let listing = fs::read_to_string(world.site("site.json")).unwrap();
     assert!(listing.contains("\"what\":\"icons\""), "{listing}");
+
+    world.push(&app("eog", 2), "eog", &["latest", "testing"]);
+    world.settle(&[EOG]).await;
+    world.rig.survey(true).await.unwrap();
+    assert!(world.site(&format!("icons/{path}")).exists(), "clients may still have an index that names it");
+    world.pass(Duration::from_secs(31 * 24 * 3600)).await;
+    world.rig.survey(true).await.unwrap();
+    assert!(!world.site(&format!("icons/{path}")).exists());
+    assert_eq!(world.latest("eog").unwrap(), ["2 amd64", "2 arm64"]);
 }

@@ -60,6 +60,29 @@ async fn an_application_waits_for_its_runtime_and_is_published_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_application_that_waits_is_published_with_its_runtime_also_after_a_restart() {
+    let world = World::new().await;
+    world.push(&app("eog", 1), "eog", &["latest"]);
+    world.settle(&[EOG]).await;
+    let world = world.restart().await;
+    world.push(&runtime(1), "f36/runtime", &["latest"]);
+    world.settle(&["repository/f36/runtime"]).await;
+    assert_eq!(world.latest("eog").unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_at_the_end_of_its_life_says_so_with_its_next_entry() {
+    let retired = "[[retired]]\npattern = \"app/org.gnome.eog/*/stable\"\nreason = \"It is over.\"\nrebase = \"org.gnome.Loupe\"";
+    let world = World::with(retired).await;
+    world.push(&runtime(1), "f36/runtime", &["latest"]);
+    world.push(&app("eog", 1), "eog", &["latest"]);
+    world.settle(&["repository/f36/runtime", EOG]).await;
+    let labels = &world.file("index/flatpak-latest.json")["Results"][0]["Images"][0]["Labels"];
+    assert!(labels.get("org.flatpak.commit-metadata.ostree.endoflife").is_some(), "{labels}");
+    assert!(labels.get("org.flatpak.commit-metadata.ostree.endoflife-rebase").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_application_whose_runtime_does_not_come_is_published_after_an_hour_with_an_alarm() {
     let world = World::new().await;
     world.push(&app("eog", 1), "eog", &["latest"]);
