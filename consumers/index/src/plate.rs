@@ -319,7 +319,10 @@ fn make_folder_of(place: &Path) -> Result<(), Failure> {
 /// Puts what a file shows onto the shelf, where that has nothing of a repository yet.
 fn recover(config: &Config, place: &Path, shelf: &mut Shelf, recovered: &mut BTreeMap<Digest, Image>) {
     for (name, images) in recover::read(place) {
-        let Some(repository) = event::below(&name, &config.clients) else { continue };
+        // Another index may have called it by its name alone.
+        let Some(repository) = event::below(&name, &config.clients).or_else(|| name.parse().ok()) else {
+            continue;
+        };
         let mut held = shelf.of(&repository).to_vec();
         for image in images {
             if let Ok(one) = Held::of(&image)

@@ -118,6 +118,25 @@ async fn an_index_of_which_nothing_is_remembered_is_not_made_smaller() {
     assert_eq!(world.latest("gedit").unwrap(), ["2 amd64", "2 arm64"]);
 }
 
+#[tokio::test]
+async fn it_begins_with_the_files_of_another_index_whatever_that_calls_the_repositories() {
+    let world = World::with_runtime().await;
+    world.push(&app("eog", 1), "eog", &["latest"]);
+    world.settle(&[EOG]).await;
+    let other = fs::read_to_string(world.site("index/flatpak-latest.json")).unwrap();
+    let other =
+        other.replace("https://public.example/", "https://elsewhere.example/").replace("\"fedora/", "\"");
+    let mut fresh = World::new().await;
+    fresh.registry = world.registry.clone();
+    fs::create_dir_all(fresh.site("index")).unwrap();
+    fs::write(fresh.site("index/flatpak-latest.json"), other).unwrap();
+    let fresh = fresh.restart().await;
+    world.push(&app("eog", 2), "eog", &["latest"]);
+    fresh.rig.survey(true).await.unwrap();
+    assert_eq!(fresh.latest("eog").unwrap(), ["2 amd64", "2 arm64"]);
+    assert_eq!(fresh.latest("f36/runtime").unwrap(), ["runtime amd64", "runtime arm64"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn icons_become_files_named_by_their_content_and_go_a_month_after_nothing_names_them() {
     let world = World::with_runtime().await;
