@@ -33,8 +33,8 @@ use crate::{
     weave::{self, Builder, Encoding, Frame, Job, Layout, Packed, Packer, Piece},
 };
 
-/// Files written at once: there are two processors where this was measured, and one waits for the disk.
-const THREADS: NonZeroUsize = NonZeroUsize::new(2).expect("two is some");
+/// Files written at once: most wait for the disk, and use no processor.
+const THREADS: NonZeroUsize = NonZeroUsize::new(4).expect("four is some");
 
 /// What a piece shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +177,7 @@ impl Plates {
     ) -> Result<(), Failure> {
         self.failed.retain(|repository, _| !dirty.contains(repository));
         let mut publication = self.site.begin(now)?;
+        self.look_again(config)?;
         let mut press = Setter { config, cache, recovered, packer: Packer::new(), shared: BTreeMap::new() };
         let mut changes: BTreeMap<&str, BTreeMap<String, Option<Piece>>> = BTreeMap::new();
         let mut icons = BTreeMap::new();
@@ -204,10 +205,28 @@ impl Plates {
         }
         self.icons.extend(icons);
         self.icons.retain(|_, icons| !icons.is_empty());
+        if let Err(error) = self.site.trim(now) {
+            warn!(%error, "What was replaced could not be cleared away: {error}"); // What is published is published.
+        }
         Ok(())
     }
 
-    /// Builds files of which nothing is known, from the shelves, a repository at a time.
+    /// Reads again what stands in files that are not those of the last publication known here: one that was interrupted
+    /// was finished since.
+    fn look_again(&mut self, config: &Config) -> Result<(), Failure> {
+        for name in config.outputs.iter().map(|output| output.path.as_str()).chain([EMPTY_INDEX]) {
+            let path = site_path(name)?;
+            let listed = self.site.listing().file(&path).map(|file| file.mtime_us);
+            let known = self.layouts.get(name).and_then(Layout::files).map(|files| files.stamp.0);
+            if listed != known {
+                let layout = self.site.layout(&path, &self.frame)?;
+                self.layouts.insert(name.to_owned(), layout.unwrap_or_else(|| Layout::empty(&self.frame)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds files of which nothing is known, from the shelves: side by side, a repository at a time.
     fn build_missing(
         &self,
         press: &mut Setter<'_>,
@@ -215,66 +234,59 @@ impl Plates {
         changes: &mut BTreeMap<&str, BTreeMap<String, Option<Piece>>>,
         publication: &mut Publication,
     ) -> Result<(), Failure> {
-        if self.layouts.get(EMPTY_INDEX).is_none_or(|layout| layout.files().is_none()) {
+        let missing = |name: &str| self.layouts.get(name).is_none_or(|layout| layout.files().is_none());
+        if missing(EMPTY_INDEX) {
             let builder = Builder::begin(&self.frame, publication.target(&site_path(EMPTY_INDEX)?));
-            let built = builder.and_then(Builder::finish)?;
-            publication.output(built);
+            publication.output(builder.and_then(Builder::finish)?);
         }
-        for output in &press.config.outputs {
-            if self.layouts.get(&output.path).is_some_and(|layout| layout.files().is_some()) {
-                continue;
-            }
+        let mut builders = BTreeMap::new();
+        for output in press.config.outputs.iter().filter(|output| missing(&output.path)) {
             changes.remove(output.path.as_str());
-            let repositories: Vec<Repository> = {
-                let shelves = lock(shelves);
-                shelves
-                    .by_tag
-                    .get(&output.tag)
-                    .into_iter()
-                    .flat_map(|shelf| shelf.repositories().cloned())
-                    .collect()
-            };
-            let mut builder = Builder::begin(&self.frame, publication.target(&path(output)?))?;
-            for repository in repositories {
-                let shown = lock(shelves).shown(&repository);
-                let set = press.pieces(&repository, &shown).map_err(Failure::retry)?;
-                let piece = set
-                    .pieces
-                    .into_iter()
-                    .find(|(path, _)| *path == output.path)
-                    .and_then(|(_, piece)| piece);
-                if let Some(piece) = piece {
+            let builder = Builder::begin(&self.frame, publication.target(&path(output)?))?;
+            builders.insert(output.path.as_str(), builder);
+        }
+        let repositories = if builders.is_empty() { BTreeSet::new() } else { lock(shelves).repositories() };
+        for repository in repositories {
+            let shown = lock(shelves).shown(&repository);
+            let set = press.pieces(&repository, &shown).map_err(Failure::retry)?;
+            for (output, piece) in set.pieces {
+                if let (Some(builder), Some(piece)) = (builders.get_mut(output), piece) {
                     builder.push(&set.name, &piece)?;
                 }
-                press.shared.clear();
             }
+            press.shared.clear();
+        }
+        for builder in builders.into_values() {
             publication.output(builder.finish()?);
         }
         Ok(())
     }
 
     fn weave(
-        &self,
+        &mut self,
         config: &Config,
         changes: &BTreeMap<&str, BTreeMap<String, Option<Piece>>>,
         publication: &mut Publication,
     ) -> Result<(), Failure> {
-        let mut jobs = Vec::new();
+        let (mut names, mut jobs) = (Vec::new(), Vec::new());
         for output in &config.outputs {
-            if let (Some(changes), Some(layout)) =
-                (changes.get(output.path.as_str()), self.layouts.get(&output.path))
-            {
-                jobs.push(Job {
-                    frame: &self.frame,
-                    layout,
-                    changes,
-                    target: publication.target(&path(output)?),
-                });
+            let name = output.path.as_str();
+            if let (Some(changes), Some(layout)) = (changes.get(name), self.layouts.get(name)) {
+                names.push(name);
+                let target = publication.target(&path(output)?);
+                jobs.push(Job { frame: &self.frame, layout, changes, target });
             }
         }
-        for woven in weave::weave(&jobs, THREADS) {
-            if let Some(woven) = woven? {
-                publication.output(woven);
+        for (name, woven) in names.into_iter().zip(weave::weave(&jobs, THREADS)) {
+            match woven {
+                Ok(woven) => woven.into_iter().for_each(|woven| publication.output(woven)),
+                Err(error) => {
+                    if matches!(error, weave::Error::Damaged { .. }) {
+                        self.site.forget_layout(&site_path(name)?)?; // So that the next try builds it.
+                        self.layouts.insert(name.to_owned(), Layout::empty(&self.frame));
+                    }
+                    return Err(error.into());
+                }
             }
         }
         Ok(())

@@ -100,8 +100,7 @@ impl Press {
 
     /// Every repository that is shown.
     pub fn repositories(&self) -> BTreeSet<Repository> {
-        let shelves = lock(&self.shelves);
-        shelves.by_tag.values().flat_map(Shelf::repositories).cloned().collect()
+        lock(&self.shelves).repositories()
     }
 
     /// Whether something of a repository is shown.
@@ -210,6 +209,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 impl Shelves {
+    /// Every repository that is shown, in order.
+    pub fn repositories(&self) -> BTreeSet<Repository> {
+        self.by_tag.values().flat_map(Shelf::repositories).cloned().collect()
+    }
+
     /// Every image that is shown.
     fn digests(&self) -> BTreeSet<Digest> {
         self.by_tag.values().flat_map(Shelf::digests).collect()

@@ -119,6 +119,22 @@ async fn an_index_of_which_nothing_is_remembered_is_not_made_smaller() {
 }
 
 #[tokio::test]
+async fn a_file_that_somebody_damaged_is_built_again() {
+    let world = World::with_runtime().await;
+    world.push(&app("eog", 1), "eog", &["latest"]);
+    world.settle(&[EOG]).await;
+    let path = world.site("index/flatpak-latest.json");
+    let (time, text) = (fs::metadata(&path).unwrap().modified().unwrap(), fs::read_to_string(&path).unwrap());
+    fs::write(&path, text.replace("org.gnome.eog", "org.gnome.EOG")).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    world.push(&app("gedit", 1), "gedit", &["latest"]);
+    world.settle(&["repository/gedit"]).await;
+    world.settle(&["repository/gedit"]).await;
+    assert_eq!(world.latest("gedit").unwrap(), ["1 amd64", "1 arm64"]);
+    assert!(!fs::read_to_string(&path).unwrap().contains("EOG"));
+}
+
+#[tokio::test]
 async fn it_begins_with_the_files_of_another_index_whatever_that_calls_the_repositories() {
     let world = World::with_runtime().await;
     world.push(&app("eog", 1), "eog", &["latest"]);
