@@ -391,7 +391,7 @@ impl<'a> Setter<'a> {
         for ((_, extract), dressed) in &proof.dressed {
             icons.extend(dressed.icons.iter().filter(|_| *extract));
         }
-        let mut pieces = Vec::new();
+        let (mut pieces, mut noted) = (Vec::new(), BTreeMap::<&Tag, Piece>::new());
         for output in &config.outputs {
             let held = shown.get(&output.tag).map_or(&[][..], Vec::as_slice);
             let wanted =
@@ -409,11 +409,13 @@ impl<'a> Setter<'a> {
             });
             let parts = entry::repository(&name, &images.collect::<Vec<_>>(), output.annotations);
             let parts = parts.into_iter().map(|part| self.packed(part)).collect();
-            let note = Note { held: held.to_vec(), icons: icons.clone() };
-            pieces.push((
-                output.path.as_str(),
-                Some(Piece::new(parts, &serde_json::to_value(note).unwrap_or_default())),
-            ));
+            let note = || Note { held: held.to_vec(), icons: icons.clone() };
+            let piece = match noted.get(&output.tag) {
+                Some(other) => other.beside(parts),
+                None => Piece::new(parts, &serde_json::to_value(note()).unwrap_or_default()),
+            };
+            noted.entry(&output.tag).or_insert_with(|| piece.clone());
+            pieces.push((output.path.as_str(), Some(piece)));
         }
         Ok(Set { name, pieces, icons })
     }

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use flatbus_base::Remedy;
 use flatbus_oci::{Digest, Repository, Tag};
 use flatbus_runtime::{Ctx, Failure};
 use flatbus_schemas::PublishedFile;
@@ -204,7 +205,11 @@ pub(crate) fn lock(shelves: &Mutex<Shelves>) -> MutexGuard<'_, Shelves> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    let panicked = |error| Failure::retry(format!("publishing panicked, please report it: {error}"));
+    // What it had in hand is lost with it: a new process begins from what is published and what is doubtful.
+    let panicked = |error| Failure {
+        message: format!("publishing panicked, please report it: {error}"),
+        remedy: Remedy::Fatal,
+    };
     tokio::task::spawn_blocking(work).await.map_err(panicked)
 }
 

@@ -124,6 +124,12 @@ impl Piece {
         Self { parts, note: note.to_string().into() }
     }
 
+    /// Another text of which the same is noted: the note is kept once.
+    #[must_use]
+    pub fn beside(&self, parts: Vec<Packed>) -> Self {
+        Self { parts, note: Arc::clone(&self.note) }
+    }
+
     /// The text.
     pub fn text(&self) -> String {
         self.parts.iter().map(Packed::text).collect()
