@@ -20,16 +20,17 @@ mod run;
 use std::{collections::BTreeSet, fs, thread::sleep, time::Duration};
 
 use flatbus_base::{Clock as _, Random, SystemClock};
-use flatpak::{Asked, FlatpakClient, HELLO, Image, Index as _, Offer, icon};
+use flatpak::{Asked, Child, FlatpakClient, HELLO, Image, Index as _, Offer, icon};
 use httpd::Httpd;
-use index::{RealIndex, upstream::Upstream};
+use index::{RealIndex, reader::Reader, upstream::Upstream};
 use run::until;
 use serde_json::Value;
 
 /// Longest until something is seen that the index does by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the index is killed, and how long after an announcement at most.
-const KILLS: usize = 8;
+const KILLS: usize = 20;
+const KILLS_OF_A_SOAK: usize = 200;
 const KILLED_WITHIN_MS: u64 = 90;
 /// Files that the shipped example has written.
 const OUTPUTS: usize = 16;
@@ -188,11 +189,13 @@ fn what_is_announced_while_the_index_is_dead_is_published_when_it_lives() {
 }
 
 #[test]
-fn killed_while_it_publishes_the_index_loses_nothing_and_leaves_every_file_whole() {
+fn killed_while_it_publishes_the_index_loses_nothing_and_who_reads_all_the_time_sees_whole_files() {
     let (platform, versions) = (Image::platform(1), [Image::hello(1), Image::hello(2)]);
     let mut stage = Stage::installed(RealIndex::start());
     let random = Random::from_system();
-    for new in versions.iter().rev().cycle().take(KILLS) {
+    let reader = Reader::start(&stage.index.unit.site_dir);
+    let soak = std::env::var_os("FLATBUS_SOAK_S").is_some();
+    for new in versions.iter().rev().cycle().take(if soak { KILLS_OF_A_SOAK } else { KILLS }) {
         stage.index.move_tag(new, "latest");
         sleep(Duration::from_millis(random.below(KILLED_WITHIN_MS)));
         stage.index.unit.kill();
@@ -200,6 +203,12 @@ fn killed_while_it_publishes_the_index_loses_nothing_and_leaves_every_file_whole
         stage.index.unit.start();
         stage.index.until_serves("latest", &[&platform, new]);
     }
+    let seen = reader.seen();
+    assert!(seen.wrong.is_empty(), "{:?}", seen.wrong);
+    let known = [&platform, &versions[0], &versions[1]].into_iter().flat_map(|image| &image.children);
+    let known: BTreeSet<String> = known.map(Child::digest).collect();
+    assert!(seen.digests.is_subset(&known), "an image that nobody pushed: {:?}", seen.digests);
+    assert!(seen.files > KILLS * OUTPUTS * 2, "only {} files were read", seen.files);
     stage.runs_after_an_update("Hello v1 on Platform v1\n");
 }
 

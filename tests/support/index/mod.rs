@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary that includes this uses its part of it")]
 
 mod bus;
+pub mod reader;
 mod unit;
 pub mod upstream;
 
