@@ -48,7 +48,8 @@ pub(super) fn open_or_move_aside(
     dir: &Path,
     options: &StoreOptions,
 ) -> Result<(sled::Db, Option<PathBuf>), StoreError> {
-    let what = match open(dir, options.cache_bytes) {
+    // The lock beside the store is ours: sled's own can only be held by what this process closed just now.
+    let what = match open_again(dir, options.cache_bytes) {
         Ok(db) => return Ok((db, None)),
         Err(StoreError::Corrupt { what, .. }) => what,
         Err(

@@ -75,6 +75,18 @@ async fn a_half_written_snapshot_bricks_sled_and_not_us() {
 }
 
 #[tokio::test]
+async fn what_this_process_closed_just_now_is_waited_for() {
+    let (_temp, dir) = written().await;
+    let held = sled::Config::new().path(&dir).open().unwrap();
+    let closing = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        drop(held);
+    });
+    assert!(SledStore::open(&dir, &options()).is_ok());
+    closing.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_second_opener_is_told_who_is_in_the_way() {
     let (_temp, dir) = written().await;
     let first = open(&dir);
