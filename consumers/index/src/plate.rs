@@ -76,9 +76,10 @@ impl Plates {
         let (mut layouts, mut shelves, mut icons) = (BTreeMap::new(), Shelves::default(), BTreeMap::new());
         let mut recovered = BTreeMap::new();
         for output in &config.outputs {
-            let place = path(output)?.below(&config.site_dir);
+            let path = path(output)?;
+            let place = path.below(&config.site_dir);
             make_folder_of(&place)?;
-            let layout = site.layout(&path(output)?, &frame)?;
+            let layout = site.layout(&path, &frame)?;
             let shelf = shelves.by_tag.entry(output.tag.clone()).or_default();
             if layout.is_none() {
                 recover(config, &place, shelf, &mut recovered);
